@@ -1,0 +1,224 @@
+// Glue: unpack integers, call, return an integer. Every check of meaning and
+// every word is in TypeScript; here a wrong argument is -EINVAL.
+#include <napi.h>
+
+#include <cerrno>
+
+#include "sockopt.h"
+#include "watcher.h"
+
+namespace tcp_keepalive {
+
+namespace {
+
+// What one environment (the main thread, a worker) owns. Nothing is global.
+struct Environment {
+  explicit Environment(Napi::Env env) : env(env) {}
+
+  Napi::Env env;
+  // Numbers that do not fit a return value; src/native.ts holds the views.
+  int* integers = nullptr;
+  double* fields = nullptr;
+  Napi::Reference<Napi::ArrayBuffer> integers_reference;
+  Napi::Reference<Napi::ArrayBuffer> fields_reference;
+
+  Watcher* watcher = nullptr;
+  Napi::FunctionReference notify;
+  napi_async_cleanup_hook_handle cleanup = nullptr;
+};
+
+constexpr size_t kIntegers = 2 * Watcher::kMaxNotices;
+
+// The arguments of one call. Raw Node-API, because node-addon-api's CallbackInfo
+// allocates for more than six.
+template <size_t kCount>
+class Arguments {
+ public:
+  Arguments(napi_env env, napi_callback_info info) : env_(env) {
+    size_t count = kCount;
+    ok_ = napi_get_cb_info(env, info, &count, values_, nullptr, nullptr) == napi_ok &&
+          count >= kCount;
+  }
+
+  bool Integer(size_t index, int* value) const {
+    return ok_ && napi_get_value_int32(env_, values_[index], value) == napi_ok;
+  }
+
+  bool Descriptor(Socket* socket) const {
+    int64_t value = 0;
+    if (!ok_ || napi_get_value_int64(env_, values_[0], &value) != napi_ok || value < 0)
+      return false;
+    *socket = static_cast<Socket>(value);
+    return static_cast<int64_t>(*socket) == value;
+  }
+
+ private:
+  napi_env env_;
+  napi_value values_[kCount];
+  bool ok_;
+};
+
+napi_value Number(napi_env env, int value) {
+  napi_value result = nullptr;
+  napi_create_int32(env, value, &result);
+  return result;
+}
+
+Environment* Data(napi_env env) { return Napi::Env(env).GetInstanceData<Environment>(); }
+
+// Which option was refused travels above the errno: -(option << 16 | errno).
+int Refusal(int option, int error) { return -(option << 16 | -error); }
+
+// set(descriptor, userTimeout, rtoMax, idle, interval, count, keepalive); a
+// negative value leaves that option as it is.
+napi_value Set(napi_env env, napi_callback_info info) {
+  const Arguments<1 + kOptionCount> arguments(env, info);
+  Socket socket;
+  int values[kOptionCount];
+  if (!arguments.Descriptor(&socket)) return Number(env, -EINVAL);
+  for (int option = 0; option < kOptionCount; option++)
+    if (!arguments.Integer(static_cast<size_t>(option) + 1, &values[option]))
+      return Number(env, Refusal(option, -EINVAL));
+  for (int option = 0; option < kOptionCount; option++) {
+    if (values[option] < 0) continue;
+    const int error = SetOption(socket, static_cast<Option>(option), values[option]);
+    if (error < 0) return Number(env, Refusal(option, error));
+  }
+  return Number(env, 0);
+}
+
+// get(descriptor, options): bit n asks for option n, which goes to integers[n].
+napi_value Get(napi_env env, napi_callback_info info) {
+  const Arguments<2> arguments(env, info);
+  Socket socket;
+  int options;
+  if (!arguments.Descriptor(&socket) || !arguments.Integer(1, &options))
+    return Number(env, -EINVAL);
+  int* integers = Data(env)->integers;
+  for (int option = 0; option < kOptionCount; option++) {
+    if ((options >> option & 1) == 0) continue;
+    const int error = GetOption(socket, static_cast<Option>(option), &integers[option]);
+    if (error < 0) return Number(env, Refusal(option, error));
+  }
+  return Number(env, 0);
+}
+
+napi_value Unplug(napi_env env, napi_callback_info info) {
+  const Arguments<2> arguments(env, info);
+  Socket socket;
+  int unplugged;
+  if (!arguments.Descriptor(&socket) || !arguments.Integer(1, &unplugged))
+    return Number(env, -EINVAL);
+  return Number(env, SetUnplugged(socket, unplugged != 0));
+}
+
+template <int (*kFunction)(Socket)>
+napi_value Ask(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  Socket socket;
+  if (!arguments.Descriptor(&socket)) return Number(env, -EINVAL);
+  return Number(env, kFunction(socket));
+}
+
+// The address goes to the integers as bytes that end with a zero.
+napi_value PeerAddress(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  Socket socket;
+  if (!arguments.Descriptor(&socket)) return Number(env, -EINVAL);
+  auto* text = reinterpret_cast<char*>(Data(env)->integers);
+  return Number(env, ReadPeerAddress(socket, text, kIntegers * sizeof(int)));
+}
+
+napi_value TcpInfo(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  Socket socket;
+  if (!arguments.Descriptor(&socket)) return Number(env, -EINVAL);
+  return Number(env, ReadTcpInfo(socket, Data(env)->fields));
+}
+
+void Notify(void* context, const Watcher::Notice* notices, int count) {
+  auto* environment = static_cast<Environment*>(context);
+  const Napi::HandleScope scope(environment->env);
+  for (int i = 0; i < count; i++) {
+    environment->integers[2 * i] = notices[i].descriptor;
+    environment->integers[2 * i + 1] = notices[i].ticket;
+  }
+  // As from any event of the loop: ticks and microtasks run when it is done.
+  environment->notify.MakeCallback(environment->env.Global(),
+                                   {Napi::Number::New(environment->env, count)});
+}
+
+// An environment ends while the event loop still holds the poll handle: the
+// asynchronous hook keeps it until libuv has let go.
+void OnCleanup(napi_async_cleanup_hook_handle handle, void* data) {
+  auto* environment = static_cast<Environment*>(data);
+  environment->cleanup = handle;
+  environment->watcher->Close(
+      [](void* cleanup) {
+        napi_remove_async_cleanup_hook(static_cast<napi_async_cleanup_hook_handle>(cleanup));
+      },
+      handle);
+  environment->watcher = nullptr;
+}
+
+// open(notify): notify(count) is called with count pairs of descriptor and
+// ticket in the integers.
+Napi::Value Open(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  Environment* environment = Data(env);
+  if (info.Length() < 1 || !info[0].IsFunction() || environment->watcher != nullptr)
+    return Napi::Number::New(env, -EINVAL);
+  const int error = Watcher::Open(env, Notify, environment, &environment->watcher);
+  if (error == 0) {
+    environment->notify = Napi::Persistent(info[0].As<Napi::Function>());
+    napi_add_async_cleanup_hook(env, OnCleanup, environment, &environment->cleanup);
+  }
+  return Napi::Number::New(env, error);
+}
+
+napi_value Watch(napi_env env, napi_callback_info info) {
+  const Arguments<2> arguments(env, info);
+  Socket socket;
+  int ticket;
+  Watcher* watcher = Data(env)->watcher;
+  if (watcher == nullptr || !arguments.Descriptor(&socket) || !arguments.Integer(1, &ticket))
+    return Number(env, -EINVAL);
+  return Number(env, watcher->Watch(socket, ticket));
+}
+
+void Export(napi_env env, Napi::Object exports, const char* name, napi_callback callback) {
+  napi_value function = nullptr;
+  napi_create_function(env, name, NAPI_AUTO_LENGTH, callback, nullptr, &function);
+  exports.Set(name, Napi::Value(env, function));
+}
+
+Napi::Object Init(Napi::Env env, Napi::Object exports) {
+  auto* environment = new Environment(env);
+  env.SetInstanceData(environment);
+
+  auto integers = Napi::ArrayBuffer::New(env, kIntegers * sizeof(int));
+  auto fields = Napi::ArrayBuffer::New(env, kTcpInfoFields * sizeof(double));
+  environment->integers = static_cast<int*>(integers.Data());
+  environment->fields = static_cast<double*>(fields.Data());
+  environment->integers_reference = Napi::Persistent(integers);
+  environment->fields_reference = Napi::Persistent(fields);
+  exports.Set("integers", integers);
+  exports.Set("fields", fields);
+
+  Export(env, exports, "set", Set);
+  Export(env, exports, "get", Get);
+  Export(env, exports, "takeError", Ask<TakeError>);
+  Export(env, exports, "unanswered", Ask<Unanswered>);
+  Export(env, exports, "peerAddress", PeerAddress);
+  Export(env, exports, "tcpInfo", TcpInfo);
+  Export(env, exports, "unplug", Unplug);
+  Export(env, exports, "watch", Watch);
+  exports.Set("open", Napi::Function::New<Open>(env, "open"));
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(NODE_GYP_MODULE_NAME, Init)
+
+}  // namespace tcp_keepalive

@@ -1,0 +1,55 @@
+// The contract that every operating system's sockopt_*.cc fulfils.
+//
+// Each function returns 0 or more for the answer, a negative errno (in libuv's
+// numbering, which is the kernel's own on Unix) for a refusal. Nothing throws,
+// nothing is kept between calls.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace tcp_keepalive {
+
+#if defined(_WIN32)
+using Socket = uintptr_t;
+#else
+using Socket = int;
+#endif
+
+// The order is the order of writing, and it is a promise: what an MPTCP or a
+// Unix socket refuses comes first, and SO_KEEPALIVE last, so that keepalive
+// never runs for a moment with an idle time that nobody asked for.
+enum Option : int {
+  kUserTimeout,  // milliseconds, 0 = the kernel's default
+  kRtoMax,       // milliseconds, Linux 6.15 and newer
+  kIdle,         // seconds
+  kInterval,     // seconds
+  kCount,        // probes
+  kKeepalive,    // 0 or 1
+  kOptionCount
+};
+
+int SetOption(Socket socket, Option option, int value);
+int GetOption(Socket socket, Option option, int* value);
+
+// Takes the socket's pending error, which the kernel then forgets.
+int TakeError(Socket socket);
+
+// Pulls the cable of this one socket (segments that arrive are dropped before
+// TCP sees them), or puts it back.
+int SetUnplugged(Socket socket, bool unplugged);
+
+// The peer's address as text, also of a connection that is dead already.
+// Returns the port.
+int ReadPeerAddress(Socket socket, char* text, size_t size);
+
+// TCP_INFO as numbers, in the order of src/tcp-info.ts; a field that this
+// kernel lacks is left as it is. Returns how many bytes the kernel wrote.
+int ReadTcpInfo(Socket socket, double* fields);
+constexpr int kTcpInfoFields = 33;
+
+// For how many milliseconds the peer has acknowledged nothing while something
+// waits for it; 0 when nothing does.
+int Unanswered(Socket socket);
+
+}  // namespace tcp_keepalive

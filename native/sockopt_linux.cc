@@ -1,0 +1,186 @@
+// Linux: tcp(7), socket(7), ip(7), ipv6(7); the kernel's net/ipv4/tcp.c, net/core/sock.c.
+#include "sockopt.h"
+
+#include <arpa/inet.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
+
+// Linux 6.15; older headers lack it, older kernels answer ENOPROTOOPT.
+#ifndef TCP_RTO_MAX_MS
+#define TCP_RTO_MAX_MS 44
+#endif
+
+// ipv6(7); musl's headers lack it.
+#ifndef IPV6_MINHOPCOUNT
+#define IPV6_MINHOPCOUNT 73
+#endif
+
+namespace tcp_keepalive {
+
+namespace {
+
+struct Name {
+  int level;
+  int name;
+};
+
+constexpr Name kNames[kOptionCount] = {
+    {IPPROTO_TCP, TCP_USER_TIMEOUT},  // 0..2^31-1
+    {IPPROTO_TCP, TCP_RTO_MAX_MS},    // 1000..120000
+    {IPPROTO_TCP, TCP_KEEPIDLE},      // 1..32767
+    {IPPROTO_TCP, TCP_KEEPINTVL},     // 1..32767
+    {IPPROTO_TCP, TCP_KEEPCNT},       // 1..127
+    {SOL_SOCKET, SO_KEEPALIVE},
+};
+
+int SetInt(int socket, int level, int name, int value) {
+  return setsockopt(socket, level, name, &value, sizeof value) == 0 ? 0 : -errno;
+}
+
+int GetInt(int socket, int level, int name, int* value) {
+  socklen_t length = sizeof *value;
+  return getsockopt(socket, level, name, value, &length) == 0 ? 0 : -errno;
+}
+
+}  // namespace
+
+int SetOption(int socket, Option option, int value) {
+  return SetInt(socket, kNames[option].level, kNames[option].name, value);
+}
+
+int GetOption(int socket, Option option, int* value) {
+  return GetInt(socket, kNames[option].level, kNames[option].name, value);
+}
+
+int TakeError(int socket) {
+  int error = 0;
+  const int result = GetInt(socket, SOL_SOCKET, SO_ERROR, &error);
+  return result < 0 ? result : error;
+}
+
+// Loopback and every real path deliver a TTL below 255, so a minimum of 255
+// drops all that arrives. An IPv6 socket carries IPv4 too where it is v4-mapped.
+int SetUnplugged(int socket, bool unplugged) {
+  const int minimum = unplugged ? 255 : 0;
+  int family = 0;
+  const int result = GetInt(socket, SOL_SOCKET, SO_DOMAIN, &family);
+  if (result < 0) return result;
+  if (family == AF_INET6) {
+    const int refused = SetInt(socket, IPPROTO_IPV6, IPV6_MINHOPCOUNT, minimum);
+    if (refused < 0) return refused;
+  }
+  return SetInt(socket, IPPROTO_IP, IP_MINTTL, minimum);
+}
+
+// getpeername() answers ENOTCONN once the connection is dead; SO_PEERNAME does
+// not look at the state (net/ipv4/af_inet.c, inet_getname with peer == 2).
+int ReadPeerAddress(int socket, char* text, size_t size) {
+  sockaddr_storage address{};
+  socklen_t length = sizeof address;
+  if (getsockopt(socket, SOL_SOCKET, SO_PEERNAME, &address, &length) != 0) return -errno;
+  const void* host = nullptr;
+  in_port_t port = 0;
+  if (address.ss_family == AF_INET) {
+    const auto* v4 = reinterpret_cast<const sockaddr_in*>(&address);
+    host = &v4->sin_addr;
+    port = v4->sin_port;
+  } else if (address.ss_family == AF_INET6) {
+    const auto* v6 = reinterpret_cast<const sockaddr_in6*>(&address);
+    host = &v6->sin6_addr;
+    port = v6->sin6_port;
+  } else {
+    return -EAFNOSUPPORT;
+  }
+  if (inet_ntop(address.ss_family, host, text, static_cast<socklen_t>(size)) == nullptr)
+    return -errno;
+  return ntohs(port);
+}
+
+namespace {
+
+// The kernel's struct only ever grows at its end, and headers lag behind
+// kernels: room for later fields, and the returned length decides what counts.
+union InfoBuffer {
+  tcp_info info;
+  unsigned char bytes[512];
+};
+
+int ReadInfo(int socket, InfoBuffer* buffer) {
+  socklen_t length = sizeof *buffer;
+  if (getsockopt(socket, IPPROTO_TCP, TCP_INFO, buffer, &length) != 0) return -errno;
+  return static_cast<int>(length);
+}
+
+// tcpi_rcv_wnd (Linux 6.2) follows tcpi_snd_wnd, the last field of the 5.4 ABI.
+constexpr size_t kReceiveWindowOffset = offsetof(tcp_info, tcpi_snd_wnd) + sizeof(uint32_t);
+
+}  // namespace
+
+int ReadTcpInfo(int socket, double* fields) {
+  InfoBuffer buffer;
+  const int result = ReadInfo(socket, &buffer);
+  if (result < 0) return result;
+  const auto length = static_cast<size_t>(result);
+  const tcp_info& info = buffer.info;
+  int index = 0;
+  const auto flag = [&](unsigned value) { fields[index++] = value; };
+  // A field counts only if the kernel wrote it to its end.
+  const auto field = [&](size_t offset, auto value) {
+    if (offset + sizeof value <= length) fields[index] = static_cast<double>(value);
+    index++;
+  };
+#define FIELD(member) field(offsetof(tcp_info, member), info.member)
+  flag(info.tcpi_state);
+  flag(info.tcpi_retransmits);
+  flag(info.tcpi_probes);
+  flag(info.tcpi_backoff);
+  FIELD(tcpi_rto);
+  FIELD(tcpi_rtt);
+  FIELD(tcpi_rttvar);
+  FIELD(tcpi_min_rtt);
+  FIELD(tcpi_rcv_rtt);
+  FIELD(tcpi_unacked);
+  FIELD(tcpi_lost);
+  FIELD(tcpi_sacked);
+  FIELD(tcpi_retrans);
+  FIELD(tcpi_total_retrans);
+  FIELD(tcpi_notsent_bytes);
+  FIELD(tcpi_bytes_sent);
+  FIELD(tcpi_bytes_retrans);
+  FIELD(tcpi_bytes_acked);
+  FIELD(tcpi_bytes_received);
+  FIELD(tcpi_segs_out);
+  FIELD(tcpi_segs_in);
+  FIELD(tcpi_last_data_sent);
+  FIELD(tcpi_last_data_recv);
+  FIELD(tcpi_last_ack_recv);
+  FIELD(tcpi_snd_cwnd);
+  FIELD(tcpi_snd_ssthresh);
+  FIELD(tcpi_snd_wnd);
+  uint32_t receive_window = 0;
+  memcpy(&receive_window, buffer.bytes + kReceiveWindowOffset, sizeof receive_window);
+  field(kReceiveWindowOffset, receive_window);
+  FIELD(tcpi_rcv_space);
+  FIELD(tcpi_snd_mss);
+  FIELD(tcpi_rcv_mss);
+  FIELD(tcpi_pmtu);
+  FIELD(tcpi_delivery_rate);
+#undef FIELD
+  return result;
+}
+
+// Outstanding: sent and not acknowledged, or held back by a closed window.
+int Unanswered(int socket) {
+  InfoBuffer buffer;
+  const int result = ReadInfo(socket, &buffer);
+  if (result < 0) return result;
+  const tcp_info& info = buffer.info;
+  const bool outstanding = info.tcpi_unacked > 0 || info.tcpi_notsent_bytes > 0;
+  return outstanding ? static_cast<int>(info.tcpi_last_ack_recv & 0x7fffffff) : 0;
+}
+
+}  // namespace tcp_keepalive
