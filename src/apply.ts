@@ -1,0 +1,51 @@
+/** Settings onto a target: every target ends in sockets or in a listener. */
+import type { Agent } from 'node:http'
+import type { Http2Session } from 'node:http2'
+import { Server, Socket } from 'node:net'
+import { invalidType } from './errors.js'
+import type { Settings } from './settings.js'
+import { applyToAgent } from './targets/agent.js'
+import { isHttp2Session, socketOfSession } from './targets/http2.js'
+import { applyToServer } from './targets/server.js'
+import { applyToSocket } from './targets/socket.js'
+
+/**
+ * What can be set.
+ *
+ * - a `net.Socket`, so a `tls.TLSSocket` too, connected or not;
+ * - a `net.Server` (also http, https, tls, http2): what it accepts from then on;
+ * - an `http.Agent` or `https.Agent`: every socket that it opens or reuses;
+ * - an `Http2Session`: the socket below it.
+ */
+export type Target = Socket | Server | Agent | Http2Session
+
+export function apply(target: Target, settings: Settings): void {
+  if (target instanceof Socket) applyToSocket(target, settings)
+  else if (target instanceof Server) applyToServer(target, settings)
+  else if (isAgent(target)) applyToAgent(target, settings)
+  else if (isHttp2Session(target)) applyToSocket(socketOfSession(target), settings)
+  else {
+    throw invalidType(
+      'the target',
+      'a net.Socket, a net.Server, an http.Agent or an Http2Session',
+      target,
+      adviceFor(target),
+    )
+  }
+}
+
+/** An agent exists only where node:http is loaded already. */
+function isAgent(target: unknown): target is Agent {
+  return (
+    typeof target === 'object' &&
+    target !== null &&
+    target instanceof (require('node:http') as typeof import('node:http')).Agent
+  )
+}
+
+function adviceFor(target: unknown): string {
+  if (typeof target === 'number') return 'Descriptors are not taken: pass the socket.'
+  if (typeof target !== 'object' || target === null) return ''
+  if (target.constructor?.name === 'Socket') return 'A datagram socket has no TCP options.'
+  return ''
+}

@@ -1,0 +1,69 @@
+import { channel } from 'node:diagnostics_channel'
+import type { Socket } from 'node:net'
+import { type DeadPeerError, isDeadPeerError } from './dead-peer-error.js'
+import type { Connection, TcpHandle } from './handle.js'
+import { native } from './native.js'
+import type { Settings } from './settings.js'
+
+/**
+ * The message of the channel `tcp-keepalive:dead-peer` of `node:diagnostics_channel`:
+ * published once per connection that this library had set and the kernel gave up,
+ * when it is closed with that error.
+ */
+export interface DeadPeerMessage {
+  /** The socket that ends; its `'error'` follows. */
+  socket: Socket
+  /** The kernel's verdict, or an AggregateError or an error with a `cause` that is one. */
+  error: DeadPeerError
+  localAddress: string | undefined
+  localPort: number | undefined
+  remoteAddress: string | undefined
+  remotePort: number | undefined
+  /** What was set: seconds, probes and, for the user timeout, milliseconds; absent where it was left alone. */
+  settings: {
+    keepalive?: boolean
+    idle?: number
+    interval?: number
+    count?: number
+    userTimeout?: number
+  }
+}
+
+const deadPeers = channel('tcp-keepalive:dead-peer')
+
+/** To be called when a handle closes, while it still has its descriptor. */
+export function publishDeadPeer(handle: TcpHandle, connection: Connection): void {
+  if (!deadPeers.hasSubscribers) return
+  const { socket } = connection
+  const error = socket?.errored
+  if (socket === undefined || !isDeadPeerError(error)) return
+  const message: DeadPeerMessage = {
+    socket,
+    error,
+    localAddress: socket.localAddress,
+    localPort: socket.localPort,
+    ...peer(handle),
+    settings: told(connection.settings),
+  }
+  deadPeers.publish(message)
+}
+
+/** Node forgets the peer's address when the connection dies, the kernel does not. */
+function peer(handle: TcpHandle): Pick<DeadPeerMessage, 'remoteAddress' | 'remotePort'> {
+  const port = native().peerAddress(handle.fd)
+  if (port < 0) return { remoteAddress: undefined, remotePort: undefined }
+  const { bytes } = native()
+  return {
+    remoteAddress: Buffer.from(bytes.subarray(0, bytes.indexOf(0))).toString('latin1'),
+    remotePort: port,
+  }
+}
+
+function told(settings: Settings): DeadPeerMessage['settings'] {
+  const result: DeadPeerMessage['settings'] = {}
+  if (settings.keepalive >= 0) result.keepalive = settings.keepalive === 1
+  for (const field of ['idle', 'interval', 'count', 'userTimeout'] as const) {
+    if (settings[field] >= 0) result[field] = settings[field]
+  }
+  return result
+}

@@ -1,0 +1,164 @@
+import { getSystemErrorName, inspect } from 'node:util'
+
+/** The kernel's name of an option that this library sets. */
+export type SocketOptionName =
+  | 'TCP_USER_TIMEOUT'
+  | 'TCP_RTO_MAX_MS'
+  | 'TCP_KEEPIDLE'
+  | 'TCP_KEEPINTVL'
+  | 'TCP_KEEPCNT'
+  | 'SO_KEEPALIVE'
+
+/** In the order in which they are written, which is the native `Option` enum's. */
+export const OPTION_NAMES: readonly SocketOptionName[] = [
+  'TCP_USER_TIMEOUT',
+  'TCP_RTO_MAX_MS',
+  'TCP_KEEPIDLE',
+  'TCP_KEEPINTVL',
+  'TCP_KEEPCNT',
+  'SO_KEEPALIVE',
+]
+
+/**
+ * The kernel refused to set or to tell an option.
+ *
+ * Shaped like Node's own system errors. Where a descriptor exists it is thrown;
+ * where the settings had to wait for one, the socket is destroyed with it.
+ */
+export class SocketOptionError extends Error {
+  override name = 'SocketOptionError'
+  /** The system's name of the error, such as `'ENOTSUP'`. */
+  readonly code: string
+  /** The system's number of the error, negative as everywhere in Node. */
+  readonly errno: number
+  /** The call that was refused. */
+  readonly syscall: 'setsockopt' | 'getsockopt'
+  /** The option that was refused. */
+  readonly option: SocketOptionName
+  /**
+   * The options that this call had already changed when the kernel refused.
+   * Mostly empty: they are written in an order that makes the kernel's own
+   * refusals come first. A seccomp or BPF filter can still refuse a later one.
+   */
+  readonly changed: readonly SocketOptionName[]
+
+  constructor(
+    syscall: 'setsockopt' | 'getsockopt',
+    errno: number,
+    option: SocketOptionName,
+    changed: readonly SocketOptionName[] = [],
+    hint = '',
+  ) {
+    const code = getSystemErrorName(errno)
+    const state = changed.length === 0 ? '' : ` (already changed: ${changed.join(', ')})`
+    super(`${syscall} ${option} ${code}${state}${hint === '' ? '' : `: ${hint}`}`)
+    this.code = code
+    this.errno = errno
+    this.syscall = syscall
+    this.option = option
+    this.changed = changed
+  }
+}
+
+function coded<E extends Error>(error: E, code: string): E & { code: string } {
+  // As Node's own errors read: "TypeError [ERR_…]: …" in the stack, `name` unchanged.
+  const { name } = error
+  error.name = `${name} [${code}]`
+  void error.stack
+  Object.defineProperty(error, 'name', {
+    value: name,
+    writable: true,
+    enumerable: false,
+    configurable: true,
+  })
+  return Object.assign(error, { code })
+}
+
+function received(value: unknown): string {
+  if (value === null || value === undefined) return String(value)
+  try {
+    const text = inspect(value, {
+      depth: 0,
+      customInspect: false,
+      maxArrayLength: 3,
+      maxStringLength: 60,
+      breakLength: Infinity,
+    })
+    return `${text.length > 120 ? `${text.slice(0, 120)}…` : text} (${typeof value})`
+  } catch {
+    return `a value of type ${typeof value}`
+  }
+}
+
+/** The argument has the wrong type: what was expected, what came, what to do. */
+export function invalidType(
+  name: string,
+  expected: string,
+  value: unknown,
+  advice = '',
+): TypeError {
+  return coded(
+    new TypeError(
+      `Expected ${expected} for ${name} but received ${received(value)}.${sentence(advice)}`,
+    ),
+    'ERR_INVALID_ARG_TYPE',
+  )
+}
+
+/** The argument has the right type but makes no sense. */
+export function invalidValue(message: string): TypeError {
+  return coded(new TypeError(message), 'ERR_INVALID_ARG_VALUE')
+}
+
+/** The number is not one that the kernel takes. */
+export function outOfRange(
+  name: string,
+  expected: string,
+  value: unknown,
+  advice = '',
+): RangeError {
+  return coded(
+    new RangeError(
+      `Expected ${expected} for ${name} but received ${received(value)}.${sentence(advice)}`,
+    ),
+    'ERR_OUT_OF_RANGE',
+  )
+}
+
+function sentence(advice: string): string {
+  return advice === '' ? '' : ` ${advice}`
+}
+
+/** The socket has been destroyed: there is nothing left to set or to read. */
+export function socketClosed(): Error {
+  return coded(
+    new Error(
+      'The socket is closed: it was destroyed before this call. Set the new connection instead.',
+    ),
+    'ERR_SOCKET_CLOSED',
+  )
+}
+
+/** There is no descriptor to read from yet. */
+export function socketNotConnected(): Error {
+  return coded(
+    new Error(
+      "The socket has no descriptor yet, so the kernel can tell nothing. Read it after its 'connect' event.",
+    ),
+    'ERR_SOCKET_NOT_CONNECTED',
+  )
+}
+
+/** This system or runtime cannot do it. */
+export function unavailable(message: string, cause?: unknown): Error {
+  return coded(
+    cause === undefined ? new Error(message) : new Error(message, { cause }),
+    'ERR_FEATURE_UNAVAILABLE_ON_PLATFORM',
+  )
+}
+
+/** The error that Node makes of a kernel's verdict: same message, errno, code and syscall. */
+export function systemError(errno: number, syscall: string): NodeJS.ErrnoException {
+  const code = getSystemErrorName(errno)
+  return Object.assign(new Error(`${syscall} ${code}`), { errno, code, syscall })
+}

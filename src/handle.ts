@@ -1,0 +1,351 @@
+/**
+ * The only file that knows what Node hides below a socket: the handle, its
+ * descriptor, and the moments at which it connects, listens, accepts and closes.
+ */
+import { type Server, Socket } from 'node:net'
+import { debug } from './debug.js'
+import { invalidValue, SocketOptionError, type SocketOptionName } from './errors.js'
+import type { Settings } from './settings.js'
+
+/** What this library uses of Node's TCP handle (`TCP` of tcp_wrap.cc). */
+export interface TcpHandle {
+  readonly fd: number
+  readonly bytesRead: number
+  setKeepAlive(enable: boolean, ...delays: number[]): number
+  close(callback?: () => void): void
+  reset(callback?: () => void): number
+  connect(request: ConnectRequest, ...address: unknown[]): number
+  connect6(request: ConnectRequest, ...address: unknown[]): number
+  listen(backlog: number): number
+  onconnection: (this: TcpHandle, error: number, client?: TcpHandle) => void
+}
+
+interface ConnectRequest {
+  oncomplete: unknown
+}
+
+/** What this library keeps for one connection; it goes when the handle goes. */
+export interface Connection {
+  /** The socket that the user holds: under TLS the TLSSocket, once there is one. */
+  socket: Socket | undefined
+  settings: Settings
+  /** Whether somebody else holds the same settings, so that a change needs a copy. */
+  shared: boolean
+  /** Whether later `setKeepAlive(true, …)` calls of others are ignored. */
+  held: boolean
+  /** The number under which the descriptor is watched, 0 when it is not. */
+  ticket: number
+  /** Called when the handle closes, while `socket.errored` tells why. */
+  onclose: ((handle: TcpHandle, connection: Connection) => void) | undefined
+}
+
+const kConnection = Symbol('tcp-keepalive')
+
+/** The handle's own properties of this library are not enumerable: they are nobody's business. */
+function define(object: object, key: PropertyKey, value: unknown): void {
+  Object.defineProperty(object, key, { value, writable: true, configurable: true })
+}
+
+// ---------------------------------------------------------------- the prototype
+
+interface Internals {
+  /** Node's TCP handles, and nothing else, have this prototype. */
+  readonly prototype: TcpHandle
+  /** Under this key a handle names its socket or server. */
+  readonly owner: symbol
+}
+
+let internals: Internals | null | undefined
+
+/** Undefined in a runtime whose sockets are not made like Node's. */
+function nodeInternals(): Internals | null {
+  if (internals === undefined) internals = discover()
+  return internals
+}
+
+/** A socket that is about to look up a name has its handle already, and never gets further. */
+function discover(): Internals | null {
+  const throwaway = new Socket()
+  throwaway.on('error', () => {})
+  throwaway.connect({ port: 1, host: 'tcp-keepalive.invalid', lookup() {} })
+  const handle = rawHandle(throwaway)
+  throwaway.destroy()
+  if (handle === null || handle === undefined || handle.constructor?.name !== 'TCP') return null
+  const owner = Object.getOwnPropertySymbols(handle).find(
+    (key) => key.description === 'owner_symbol',
+  )
+  return owner === undefined
+    ? null
+    : { prototype: Object.getPrototypeOf(handle) as TcpHandle, owner }
+}
+
+type AnyHandle = TcpHandle & { _parent?: AnyHandle }
+
+function rawHandle(socket: Socket): AnyHandle | null | undefined {
+  return (socket as unknown as { _handle?: AnyHandle | null })._handle
+}
+
+/**
+ * The TCP handle of a socket, under TLS the one below. `null` where there is none
+ * yet; `undefined` where it is something else (a pipe, TLS over a stream).
+ */
+export function handleOf(socket: Socket): TcpHandle | null | undefined {
+  let handle = rawHandle(socket)
+  if (handle === null || handle === undefined) return null
+  const prototype = (internals ?? nodeInternals())?.prototype
+  while (Object.getPrototypeOf(handle) !== prototype) {
+    handle = handle._parent
+    if (handle === null || handle === undefined) return undefined
+  }
+  return handle
+}
+
+/** Why a socket whose `handleOf` is `undefined` has no TCP options. */
+export function notTcp(
+  socket: Socket,
+  syscall: 'setsockopt' | 'getsockopt',
+  option: SocketOptionName,
+): Error {
+  let handle: AnyHandle | null | undefined = rawHandle(socket)
+  while (handle?._parent !== undefined && handle._parent !== null) handle = handle._parent
+  if (handle?.constructor?.name === 'JSStream') {
+    return invalidValue(
+      'This TLS socket runs over a stream, not over a TCP socket of its own. Pass the TCP socket that carries that stream.',
+    )
+  }
+  return new SocketOptionError(
+    syscall,
+    -ENOTSUP,
+    option,
+    [],
+    'this is a Unix-domain socket, a pipe or a terminal, not a TCP socket',
+  )
+}
+
+const ENOTSUP = 95
+
+// ---------------------------------------------------------------- one connection
+
+type Attached = TcpHandle & { [kConnection]?: Connection }
+
+/** What is kept for this handle, if this library has set it. */
+export function connectionOf(handle: TcpHandle): Connection | undefined {
+  return (handle as Attached)[kConnection]
+}
+
+/** Ties a connection to its handle, so that its end is seen without a listener. */
+export function attach(handle: TcpHandle, connection: Connection): void {
+  define(handle, kConnection, connection)
+  define(handle, 'close', closeHandle)
+  define(handle, 'reset', resetHandle)
+}
+
+function closeHandle(this: TcpHandle, callback?: () => void): void {
+  ended(this)
+  nodeInternals()?.prototype.close.call(this, callback)
+}
+
+function resetHandle(this: TcpHandle, callback?: () => void): number {
+  ended(this)
+  return nodeInternals()?.prototype.reset.call(this, callback) ?? 0
+}
+
+function ended(handle: TcpHandle): void {
+  const connection = connectionOf(handle)
+  connection?.onclose?.(handle, connection)
+}
+
+// ---------------------------------------------------------------- hold
+
+/**
+ * Keeps later `setKeepAlive(true, …)` calls (Node's agents, drivers) from undoing
+ * what was set. The hold is on the handle: agents, TLS and Node's own `keepAlive`
+ * option reach past anything that is on the socket.
+ */
+export function hold(handle: TcpHandle, connection: Connection): void {
+  connection.held = true
+  // A handle on which somebody else has put a method of their own is left alone.
+  if (!Object.hasOwn(handle, 'setKeepAlive')) define(handle, 'setKeepAlive', heldSetKeepAlive)
+}
+
+/**
+ * Tells Node's cache that keepalive is on. Otherwise it would swallow a later
+ * `setKeepAlive(false)`, which it believes to change nothing.
+ */
+export function tellNodeCache(socket: Socket): void {
+  telling = true
+  try {
+    Socket.prototype.setKeepAlive.call(socket, true)
+  } finally {
+    telling = false
+  }
+}
+
+let telling = false
+
+function heldSetKeepAlive(this: TcpHandle, enable: boolean, ...delays: number[]): number {
+  if (telling) return 0
+  const connection = connectionOf(this)
+  if (connection?.held === true) {
+    if (enable) {
+      debug('held: setKeepAlive(true, …) changes nothing on descriptor %d', this.fd)
+      return 0
+    }
+    connection.held = false
+    debug('setKeepAlive(false) ends the hold on descriptor %d', this.fd)
+  }
+  return nodeInternals()?.prototype.setKeepAlive.call(this, enable, ...delays) ?? 0
+}
+
+// ---------------------------------------------------------------- TLS
+
+/** The TLSSocket over a handle that was made for another address of the same connect. */
+const reinitialized = new WeakMap<TcpHandle, Socket>()
+let tlsHooked = false
+
+/**
+ * Sees each TLS socket that is laid over a TCP handle: it is then the one whose
+ * error the user waits for.
+ */
+export function hookTls(): void {
+  if (tlsHooked || nodeInternals() === null) return
+  tlsHooked = true
+  const { TLSSocket } = require('node:tls') as typeof import('node:tls')
+  const prototype = TLSSocket.prototype as unknown as {
+    _wrapHandle?: (wrap: unknown, handle: TcpHandle | undefined, ...rest: unknown[]) => unknown
+  }
+  const wrapHandle = prototype._wrapHandle
+  if (wrapHandle === undefined) return
+  prototype._wrapHandle = function _wrapHandle(this: Socket, wrap, handle, ...rest) {
+    if (handle !== undefined && handle !== null) {
+      const connection = connectionOf(handle)
+      if (connection !== undefined) {
+        connection.socket = this
+        // The constructor is still running and would reset a cache that is told now.
+        if (connection.held) process.nextTick(tellNodeCache, this)
+      } else if (wrap === null) reinitialized.set(handle, this)
+    }
+    return Reflect.apply(wrapHandle, this, [wrap, handle, ...rest])
+  }
+}
+
+// ---------------------------------------------------------------- connecting
+
+/** Hears of each connect of this environment, right after the kernel has begun it. */
+export type ConnectListener = (handle: TcpHandle, socket: Socket, request: ConnectRequest) => void
+
+const connectListeners: ConnectListener[] = []
+
+/** Adds no listener to a socket and no frame to a user's stack. */
+export function onConnecting(listener: ConnectListener): void {
+  connectListeners.push(listener)
+  if (connectListeners.length > 1) return
+  const prototype = nodeInternals()?.prototype
+  if (prototype === undefined) return
+  for (const method of ['connect', 'connect6'] as const) {
+    const original = prototype[method]
+    define(
+      prototype,
+      method,
+      function connect(this: TcpHandle, request: ConnectRequest, ...address: unknown[]): number {
+        const result = Reflect.apply(original, this, [request, ...address]) as number
+        if (result === 0) begun(this, request)
+        return result
+      },
+    )
+  }
+}
+
+function begun(handle: TcpHandle, request: ConnectRequest): void {
+  const socket = ownerOf(handle)
+  if (!(socket instanceof Socket)) return
+  for (const listener of connectListeners) listener(handle, socket, request)
+}
+
+function ownerOf(handle: TcpHandle): unknown {
+  const key = nodeInternals()?.owner
+  if (key === undefined) return undefined
+  return (handle as unknown as Record<symbol, unknown>)[key] ?? reinitialized.get(handle)
+}
+
+/**
+ * Runs when a connect has come to its end, before `'connect'` or `'error'` is
+ * emitted. Node fetches `oncomplete` at that moment: an accessor sees it without
+ * being in anybody's stack.
+ */
+export function whenConnectEnds(request: ConnectRequest, callback: () => void): void {
+  let { oncomplete } = request
+  Object.defineProperty(request, 'oncomplete', {
+    configurable: true,
+    enumerable: true,
+    get() {
+      callback()
+      return oncomplete
+    },
+    set(value: unknown) {
+      oncomplete = value
+    },
+  })
+}
+
+// ---------------------------------------------------------------- listening and accepting
+
+/** Hears of each listener of this environment, right before the kernel opens it. */
+export type ListenListener = (handle: TcpHandle, server: Server) => void
+
+const listenListeners: ListenListener[] = []
+
+/** So that the settings are on the listener before the first handshake. */
+export function onListening(listener: ListenListener): void {
+  listenListeners.push(listener)
+  if (listenListeners.length > 1) return
+  const prototype = nodeInternals()?.prototype
+  if (prototype === undefined) return
+  const original = prototype.listen
+  define(prototype, 'listen', function listen(this: TcpHandle, backlog: number): number {
+    const server = ownerOf(this)
+    if (server !== undefined) {
+      for (const listener of listenListeners) listener(this, server as Server)
+    }
+    return Reflect.apply(original, this, [backlog]) as number
+  })
+}
+
+/** A listening server's handle; in a cluster worker it may be no TCP handle at all. */
+export function listenerOf(server: Server): TcpHandle | null {
+  return (server as unknown as { _handle?: TcpHandle | null })._handle ?? null
+}
+
+/** Whether a listener's handle is Node's own for TCP. */
+export function isTcpHandle(handle: object): boolean {
+  return Object.getPrototypeOf(handle) === nodeInternals()?.prototype
+}
+
+/**
+ * Sees each accepted handle before Node makes a socket of it (and before its own
+ * `keepAlive` option is written), and the socket afterwards.
+ */
+export function onAccepting(
+  listener: TcpHandle,
+  accepting: (client: TcpHandle) => void,
+  accepted: (client: TcpHandle, socket: Socket) => void,
+): void {
+  const original = listener.onconnection
+  define(
+    listener,
+    'onconnection',
+    function onconnection(this: TcpHandle, error: number, client?: TcpHandle): void {
+      if (client === undefined) {
+        Reflect.apply(original, this, [error, client])
+        return
+      }
+      accepting(client)
+      try {
+        Reflect.apply(original, this, [error, client])
+      } finally {
+        const socket = ownerOf(client)
+        if (socket instanceof Socket) accepted(client, socket)
+      }
+    },
+  )
+}

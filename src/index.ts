@@ -1,0 +1,8 @@
+export type { Target } from './apply.js'
+export type { DeadPeerMessage } from './channel.js'
+export { type DeadPeerError, isDeadPeerError } from './dead-peer-error.js'
+export { SocketOptionError, type SocketOptionName } from './errors.js'
+export { getKeepalive, type KeepaliveSettings, setKeepalive } from './keepalive.js'
+export type { KeepaliveOptions } from './settings.js'
+export { type Support, support } from './support.js'
+export { getUserTimeout, setUserTimeout } from './user-timeout.js'

@@ -1,0 +1,72 @@
+import type { Socket } from 'node:net'
+import { apply, type Target } from './apply.js'
+import { read } from './read.js'
+import { type KeepaliveOptions, keepaliveSettings } from './settings.js'
+
+/**
+ * Turns TCP keepalive on, off, or sets when an idle peer is given up.
+ *
+ * `{ idle, interval, count }` turns it on (SO_KEEPALIVE) and sets TCP_KEEPIDLE,
+ * TCP_KEEPINTVL (seconds) and TCP_KEEPCNT (probes); an absent field is left as it
+ * is. `true` turns it on with what is there, `false` off. A silent peer of an idle
+ * connection is then an `'error'` after about `idle + interval × count` seconds.
+ *
+ * Keepalive looks at idle connections only: with data in flight it says nothing,
+ * and the kernel retransmits for about 15 minutes. `setUserTimeout` bounds that.
+ *
+ * Side effects: later `socket.setKeepAlive(true, …)` calls (Node's agents, drivers)
+ * change nothing any more; `setKeepAlive(false)` is obeyed and ends that. The socket
+ * is watched, so that its error arrives although nobody reads.
+ *
+ * @param target A socket, connected or not; a server; an http(s) agent; an http2 session.
+ * @throws {TypeError} ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE: nothing was set.
+ * @throws {RangeError} ERR_OUT_OF_RANGE: nothing was set.
+ * @throws {Error} ERR_SOCKET_CLOSED, ERR_FEATURE_UNAVAILABLE_ON_PLATFORM.
+ * @throws {SocketOptionError} The kernel refused. A socket that is not connected yet
+ * is destroyed with that error instead.
+ * @see tcp(7), socket(7); RFC 9293 section 3.8.4; net/ipv4/tcp_timer.c, tcp_keepalive_timer
+ *
+ * @example
+ * setKeepalive(socket, { idle: 60, interval: 10, count: 3 })
+ */
+export function setKeepalive(target: Target, options: KeepaliveOptions | boolean): void {
+  apply(target, keepaliveSettings(options))
+}
+
+/** What the kernel has for a socket. */
+export interface KeepaliveSettings {
+  /** SO_KEEPALIVE. */
+  enabled: boolean
+  /** TCP_KEEPIDLE, seconds. */
+  idle: number
+  /** TCP_KEEPINTVL, seconds. */
+  interval: number
+  /** TCP_KEEPCNT, probes. */
+  count: number
+}
+
+const IDLE = 2
+const INTERVAL = 3
+const COUNT = 4
+const KEEPALIVE = 5
+const ALL = (1 << IDLE) | (1 << INTERVAL) | (1 << COUNT) | (1 << KEEPALIVE)
+
+/**
+ * Reads from the kernel, never from a cache, what keepalive a socket has.
+ *
+ * @throws {Error} ERR_SOCKET_NOT_CONNECTED until there is a descriptor, ERR_SOCKET_CLOSED.
+ * @throws {SocketOptionError} The kernel refused.
+ * @see tcp(7), socket(7)
+ *
+ * @example
+ * getKeepalive(socket) // { enabled: true, idle: 60, interval: 10, count: 3 }
+ */
+export function getKeepalive(socket: Socket): KeepaliveSettings {
+  const integers = read(socket, ALL)
+  return {
+    enabled: integers[KEEPALIVE] !== 0,
+    idle: integers[IDLE] as number,
+    interval: integers[INTERVAL] as number,
+    count: integers[COUNT] as number,
+  }
+}

@@ -1,0 +1,83 @@
+import { join } from 'node:path'
+import { unavailable } from './errors.js'
+
+/** The compiled binding: integers in, an integer out; a negative one is a refusal. */
+interface Binding {
+  readonly integers: ArrayBuffer
+  readonly fields: ArrayBuffer
+  /** A negative value leaves that option as it is. Returns 0 or `refusal`. */
+  set(
+    descriptor: number,
+    userTimeout: number,
+    rtoMax: number,
+    idle: number,
+    interval: number,
+    count: number,
+    keepalive: number,
+  ): number
+  /** Bit n of `options` asks for option n, which goes to `integers[n]`. Returns 0 or `refusal`. */
+  get(descriptor: number, options: number): number
+  /** Takes the pending error (positive, 0 for none); the kernel then forgets it. */
+  takeError(descriptor: number): number
+  /** Milliseconds without an acknowledgement while something waits for one. */
+  unanswered(descriptor: number): number
+  /** The peer's port; its address goes to `integers` as bytes ending with a zero. */
+  peerAddress(descriptor: number): number
+  /** TCP_INFO into `fields`; returns the bytes that the kernel wrote. */
+  tcpInfo(descriptor: number): number
+  /** 1 makes the peer go silent for this one socket, 0 plugs it in again. */
+  unplug(descriptor: number, unplugged: number): number
+  /** Opens this environment's watcher: `notify` finds pairs of descriptor and ticket in `integers`. */
+  open(notify: (count: number) => void): number
+  /** Watches a descriptor for the kernel's verdict, under a ticket. */
+  watch(descriptor: number, ticket: number): number
+}
+
+/** The binding, with views of the memory that it shares with this environment. */
+export interface Native extends Omit<Binding, 'integers' | 'fields'> {
+  readonly integers: Int32Array
+  readonly bytes: Uint8Array
+  readonly fields: Float64Array
+}
+
+let loaded: Native | undefined
+
+/** Loads the binding at its first use, so that importing never fails. */
+export function native(): Native {
+  return loaded ?? load()
+}
+
+function load(): Native {
+  let binding: Binding
+  try {
+    const find = require('node-gyp-build') as (folder: string) => Binding
+    binding = find(join(__dirname, '..'))
+  } catch (cause) {
+    throw unavailable(loadAdvice(cause), cause)
+  }
+  loaded = {
+    ...binding,
+    integers: new Int32Array(binding.integers),
+    bytes: new Uint8Array(binding.integers),
+    fields: new Float64Array(binding.fields),
+  }
+  return loaded
+}
+
+function loadAdvice(cause: unknown): string {
+  const reason = cause instanceof Error ? cause.message.split('\n')[0] : String(cause)
+  const host = `${process.platform}-${process.arch}, ${process.release?.name ?? 'node'} ${process.version}`
+  return (
+    `tcp-keepalive has no binary that loads here (${host}): ${reason}. ` +
+    'On a musl system without /etc/alpine-release set LIBC=musl. ' +
+    'With --permission, add --allow-addons. ' +
+    'npm install github:… is not supported, as only the packed tarball carries binaries. ' +
+    'On a platform without one, clone the project and run: npm ci && npm run build && npm pack, ' +
+    'then install the tarball that this makes.'
+  )
+}
+
+/** Splits a refusal of `set` or `get` into the option's index and the (negative) errno. */
+export function refusal(result: number): { option: number; errno: number } {
+  return { option: -result >> 16, errno: -(-result & 0xffff) }
+}

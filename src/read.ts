@@ -1,0 +1,32 @@
+/** Options from a socket's descriptor. */
+import { Socket } from 'node:net'
+import {
+  invalidType,
+  OPTION_NAMES,
+  type SocketOptionName,
+  socketClosed,
+  socketNotConnected,
+} from './errors.js'
+import { handleOf, notTcp } from './handle.js'
+import { native } from './native.js'
+import { refused } from './write.js'
+
+/** The open descriptor of a socket, at the moment of use: a remembered one is soon another socket's. */
+export function descriptorOf(socket: Socket, option: SocketOptionName): number {
+  if (!(socket instanceof Socket)) throw invalidType('the socket', 'a net.Socket', socket)
+  if (socket.destroyed) throw socketClosed()
+  const handle = handleOf(socket)
+  if (handle === undefined) throw notTcp(socket, 'getsockopt', option)
+  if (handle === null || handle.fd < 0) throw socketNotConnected()
+  return handle.fd
+}
+
+/** Bit n of `options` asks for option n; the answer is at index n, until the next call. */
+export function read(socket: Socket, options: number): Int32Array {
+  const first = OPTION_NAMES[31 - Math.clz32(options & -options)] as SocketOptionName
+  const descriptor = descriptorOf(socket, first)
+  const binding = native()
+  const result = binding.get(descriptor, options)
+  if (result !== 0) throw refused('getsockopt', result)
+  return binding.integers
+}

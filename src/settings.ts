@@ -1,0 +1,257 @@
+import { invalidType, invalidValue, outOfRange } from './errors.js'
+
+/** What `setKeepalive` takes. An absent field (or `undefined`) is left as it is. */
+export interface KeepaliveOptions {
+  /**
+   * **Seconds** without any segment from the peer until the first probe is sent.
+   * Kernel option TCP_KEEPIDLE, 1 to 32767; Linux' default is 7200 (two hours).
+   * @see tcp(7); RFC 9293 section 3.8.4
+   */
+  idle?: number | undefined
+  /**
+   * **Seconds** between two probes that are not answered.
+   * Kernel option TCP_KEEPINTVL, 1 to 32767; Linux' default is 75.
+   * @see tcp(7)
+   */
+  interval?: number | undefined
+  /**
+   * How many **probes** go unanswered before the peer is given up with ETIMEDOUT.
+   * Kernel option TCP_KEEPCNT, 1 to 127; Linux' default is 9. The kernel ignores
+   * it on a socket that has a user timeout.
+   * @see tcp(7)
+   */
+  count?: number | undefined
+  /** Node's name, in milliseconds. Here: `idle`, in seconds. */
+  initialDelay?: never
+  /** Node's name. Here: `setKeepalive(socket, true)` or `setKeepalive(socket, false)`. */
+  enable?: never
+  /** Node's name, in milliseconds. Here: `idle`, in seconds. */
+  keepAliveInitialDelay?: never
+}
+
+/** Checked numbers, as they cross into native code. A negative number leaves that option as it is. */
+export interface Settings {
+  /** Milliseconds, once connected. */
+  readonly userTimeout: number
+  /** Milliseconds. Never written before the connection stands: it would shorten the connect. */
+  readonly rtoMax: number
+  /** Seconds. */
+  readonly idle: number
+  /** Seconds. */
+  readonly interval: number
+  /** Probes. */
+  readonly count: number
+  /** 1 on, 0 off. */
+  readonly keepalive: number
+  /** Milliseconds: the user timeout until the connection stands, where that differs. */
+  readonly connectTimeout: number
+  /** Milliseconds without an acknowledgement that the sweep allows; 0 ends the sweep. */
+  readonly silence: number
+}
+
+/** Leaves an option as it is. */
+export const LEAVE = -1
+
+/** Nothing set. */
+export const UNTOUCHED: Settings = {
+  userTimeout: LEAVE,
+  rtoMax: LEAVE,
+  idle: LEAVE,
+  interval: LEAVE,
+  count: LEAVE,
+  keepalive: LEAVE,
+  connectTimeout: LEAVE,
+  silence: LEAVE,
+}
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] }
+
+/** Later settings over earlier ones. */
+export function merge(earlier: Settings, later: Settings): Settings {
+  const result = { ...earlier }
+  absorb(result, later)
+  return result
+}
+
+/** As `merge`, into settings that nobody else holds. */
+export function absorb(settings: Settings, later: Settings): void {
+  const into = settings as Mutable<Settings>
+  // A user timeout that is set on its own bounds the connect as well.
+  if (later.userTimeout >= 0 || later.connectTimeout >= 0)
+    into.connectTimeout = later.connectTimeout
+  if (later.userTimeout >= 0) into.userTimeout = later.userTimeout
+  if (later.rtoMax >= 0) into.rtoMax = later.rtoMax
+  if (later.idle >= 0) into.idle = later.idle
+  if (later.interval >= 0) into.interval = later.interval
+  if (later.count >= 0) into.count = later.count
+  if (later.keepalive >= 0) into.keepalive = later.keepalive
+  if (later.silence >= 0) into.silence = later.silence
+}
+
+const ON: Settings = { ...UNTOUCHED, keepalive: 1 }
+const OFF: Settings = { ...UNTOUCHED, keepalive: 0 }
+
+/** TCP_KEEPIDLE and TCP_KEEPINTVL end here (include/net/tcp.h, MAX_TCP_KEEPIDLE). */
+export const MAX_SECONDS = 32767
+/** TCP_KEEPCNT ends here (include/net/tcp.h, MAX_TCP_KEEPCNT). */
+export const MAX_COUNT = 127
+/** TCP_USER_TIMEOUT is an int of milliseconds. */
+export const MAX_MILLISECONDS = 2147483647
+
+/** Checks what `setKeepalive` was given. */
+export function keepaliveSettings(options: unknown): Settings {
+  if (options === true) return ON
+  if (options === false) return OFF
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw invalidType(
+      'options',
+      'true, false or an object such as { idle: 60, interval: 10, count: 3 }',
+      options,
+    )
+  }
+  // Read once: an accessor may answer differently the next time.
+  const { idle, interval, count } = options as Record<string, unknown>
+  for (const key in options) {
+    if (key !== 'idle' && key !== 'interval' && key !== 'count' && Object.hasOwn(options, key)) {
+      refuseField(key, options)
+    }
+  }
+  const settings = {
+    userTimeout: LEAVE,
+    rtoMax: LEAVE,
+    idle: idle === undefined ? LEAVE : seconds('idle', idle),
+    interval: interval === undefined ? LEAVE : seconds('interval', interval),
+    count: count === undefined ? LEAVE : probes(count),
+    keepalive: 1,
+    connectTimeout: LEAVE,
+    silence: LEAVE,
+  }
+  if (settings.interval >= 1000 || (settings.idle >= 1000 && settings.idle % 1000 === 0)) {
+    warnOfSeconds(settings)
+  }
+  return settings
+}
+
+/** Checks what `setUserTimeout` was given. */
+export function userTimeoutSettings(ms: unknown): Settings {
+  if (typeof ms !== 'number') {
+    throw invalidType(
+      'ms',
+      'a number of milliseconds',
+      ms,
+      'For example: setUserTimeout(socket, 90_000).',
+    )
+  }
+  if (!Number.isInteger(ms) || ms < 0 || ms > MAX_MILLISECONDS) {
+    throw outOfRange(
+      'ms',
+      `a whole number of milliseconds from 0 (the kernel's default) to ${MAX_MILLISECONDS}`,
+      ms,
+    )
+  }
+  if (ms > 0 && ms < 1000) {
+    warnOfUnit(
+      'userTimeout',
+      `a user timeout of ${ms} is ${ms} milliseconds: a live peer that is silent for ${ms / 1000} s ` +
+        `while data is outstanding is given up. If ${ms} seconds are meant, write ${ms * 1000}.`,
+    )
+  }
+  return {
+    userTimeout: ms,
+    rtoMax: LEAVE,
+    idle: LEAVE,
+    interval: LEAVE,
+    count: LEAVE,
+    keepalive: LEAVE,
+    connectTimeout: LEAVE,
+    silence: LEAVE,
+  }
+}
+
+function seconds(name: 'idle' | 'interval', value: unknown): number {
+  if (typeof value !== 'number') {
+    throw invalidType(`options.${name}`, 'a number of seconds', value)
+  }
+  if (Number.isInteger(value) && value >= 1 && value <= MAX_SECONDS) return value
+  throw outOfRange(
+    `options.${name}`,
+    `a whole number of seconds from 1 to ${MAX_SECONDS}`,
+    value,
+    secondsAdvice(name, value),
+  )
+}
+
+function secondsAdvice(name: string, value: number): string {
+  if (value > MAX_SECONDS && value / 1000 <= MAX_SECONDS) {
+    const meant = Math.max(1, Math.round(value / 1000))
+    return `The unit is seconds, not milliseconds: ${value} ms are { ${name}: ${meant} }.`
+  }
+  if (value > 0 && value < MAX_SECONDS && !Number.isInteger(value)) {
+    return `The kernel counts whole seconds; the next one is { ${name}: ${Math.ceil(value)} }.`
+  }
+  return value === 0 ? 'To turn keepalive off, call setKeepalive(socket, false).' : ''
+}
+
+function probes(value: unknown): number {
+  if (typeof value !== 'number') {
+    throw invalidType('options.count', 'a number of probes', value)
+  }
+  if (Number.isInteger(value) && value >= 1 && value <= MAX_COUNT) return value
+  throw outOfRange(
+    'options.count',
+    `a whole number of probes from 1 to ${MAX_COUNT}`,
+    value,
+    value === 0 ? 'To turn keepalive off, call setKeepalive(socket, false).' : '',
+  )
+}
+
+const NODE_FIELDS = new Set(['initialDelay', 'keepAliveInitialDelay', 'enable', 'keepAlive'])
+
+function refuseField(key: string, options: object): never {
+  const value: unknown = (options as Record<string, unknown>)[key]
+  if (!NODE_FIELDS.has(key)) {
+    throw invalidValue(
+      `Unknown field options.${key}. setKeepalive takes idle (seconds), interval (seconds) and count (probes).`,
+    )
+  }
+  const call =
+    typeof value === 'number'
+      ? `setKeepalive(socket, { idle: ${Math.max(1, Math.round(value / 1000)) || 60} })`
+      : `setKeepalive(socket, ${value !== false})`
+  throw invalidValue(
+    `options.${key} is a field of Node's own API, which counts in milliseconds. Here it is: ${call}; the unit is seconds.`,
+  )
+}
+
+function warnOfSeconds({ idle, interval }: Settings): void {
+  if (interval >= 1000) {
+    warnOfUnit(
+      'interval',
+      `interval: ${interval} is ${inWords(interval)} between two probes. ${meantMs('interval', interval)}`,
+    )
+  }
+  if (idle >= 1000 && idle % 1000 === 0) {
+    warnOfUnit(
+      'idle',
+      `idle: ${idle} is ${inWords(idle)} until the first probe. ${meantMs('idle', idle)}`,
+    )
+  }
+}
+
+function meantMs(name: string, value: number): string {
+  return `If ${value} milliseconds are meant, write { ${name}: ${Math.max(1, Math.round(value / 1000))} }.`
+}
+
+function inWords(value: number): string {
+  const minutes = Math.round(value / 6) / 10
+  return `${value} seconds (${minutes} minutes)`
+}
+
+const warned = new Set<string>()
+
+/** Once per field: a value that is allowed, but that most often means another unit. */
+function warnOfUnit(field: string, message: string): void {
+  if (warned.has(field)) return
+  warned.add(field)
+  process.emitWarning(`tcp-keepalive: ${message}`, { code: 'TCP_KEEPALIVE_UNIT' })
+}

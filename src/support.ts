@@ -1,0 +1,59 @@
+import { native } from './native.js'
+import { watchable } from './watch.js'
+
+/** Per function: `true`, or the reason why this platform or runtime cannot. */
+export interface Support {
+  readonly setKeepalive: true | string
+  readonly getKeepalive: true | string
+  readonly setUserTimeout: true | string
+  readonly getUserTimeout: true | string
+  /** Errors of sockets that nobody is reading. */
+  readonly watch: true | string
+  /** `unplug` of `tcp-keepalive/testing`. */
+  readonly unplug: true | string
+}
+
+function binary(): true | string {
+  try {
+    native()
+    return true
+  } catch (error) {
+    return (error as Error).message
+  }
+}
+
+function watching(): true | string {
+  const loads = binary()
+  if (loads !== true) return loads
+  return (
+    watchable() === 0 ||
+    'This runtime or system has no event loop to watch on: an error of a socket that nobody reads arrives when it is read again.'
+  )
+}
+
+/**
+ * What this platform and runtime can do. Reading it loads the binary.
+ *
+ * @example
+ * if (support.setUserTimeout !== true) console.warn(support.setUserTimeout)
+ */
+export const support: Support = {
+  get setKeepalive() {
+    return binary()
+  },
+  get getKeepalive() {
+    return binary()
+  },
+  get setUserTimeout() {
+    return binary()
+  },
+  get getUserTimeout() {
+    return binary()
+  },
+  get watch() {
+    return watching()
+  },
+  get unplug() {
+    return binary()
+  },
+}

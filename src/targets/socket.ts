@@ -1,0 +1,135 @@
+import type { Socket } from 'node:net'
+import { publishDeadPeer } from '../channel.js'
+import { debug } from '../debug.js'
+import { socketClosed } from '../errors.js'
+import {
+  attach,
+  type Connection,
+  connectionOf,
+  handleOf,
+  hold,
+  notTcp,
+  onConnecting,
+  type TcpHandle,
+  tellNodeCache,
+  whenConnectEnds,
+} from '../handle.js'
+import { absorb, merge, type Settings, UNTOUCHED } from '../settings.js'
+import { unwatch, watch } from '../watch.js'
+import { firstOption, write } from '../write.js'
+
+/**
+ * What was set on sockets that connect: for the descriptor that does not exist
+ * yet, for each further attempt, and for a socket that is connected anew.
+ */
+const wanted = new WeakMap<Socket, Settings>()
+
+/** Sets a socket now, or the moment it has a descriptor. */
+export function applyToSocket(socket: Socket, settings: Settings): void {
+  if (socket.destroyed) throw socketClosed()
+  const handle = handleOf(socket)
+  if (handle === undefined) throw notTcp(socket, 'setsockopt', firstOption(settings))
+  if (handle === null || handle.fd < 0) {
+    applyLater(socket, handle, settings)
+    return
+  }
+  const { connecting } = socket
+  write(handle, settings, connecting)
+  const connection = connectionOf(handle) ?? connect(handle, socket, wanted.get(socket))
+  keep(handle, connection, settings)
+  if (connecting && changesOnConnect(settings)) {
+    socket.prependOnceListener('connect', () => connected(handle, connection))
+  }
+}
+
+function applyLater(socket: Socket, handle: TcpHandle | null, settings: Settings): void {
+  hookConnects()
+  const earlier = wanted.get(socket)
+  const all = earlier === undefined ? settings : merge(earlier, settings)
+  wanted.set(socket, all)
+  if (handle === null) return
+  // TLS over a socket that is connecting: the handle is that socket's, so is the connect.
+  const connection = connectionOf(handle)
+  if (connection === undefined) connect(handle, socket, all)
+  else connection.settings = all
+}
+
+function connect(handle: TcpHandle, socket: Socket, settings: Settings = UNTOUCHED): Connection {
+  const connection = newConnection(socket, settings)
+  attach(handle, connection)
+  return connection
+}
+
+/** A record for a handle that this library sets. */
+export function newConnection(socket: Socket | undefined, settings: Settings): Connection {
+  return { socket, settings, shared: true, held: false, ticket: 0, onclose: closed }
+}
+
+/** What follows from having set a handle: it is remembered, held and watched. */
+export function keep(handle: TcpHandle, connection: Connection, settings: Settings): void {
+  if (connection.shared) {
+    connection.settings = merge(connection.settings, settings)
+    connection.shared = false
+    if (connection.socket !== undefined) wanted.set(connection.socket, connection.settings)
+  } else {
+    absorb(connection.settings, settings)
+  }
+  if (settings.keepalive >= 0 && !connection.held) {
+    hold(handle, connection)
+    if (connection.socket !== undefined) tellNodeCache(connection.socket)
+  }
+  watch(handle, connection)
+}
+
+function closed(handle: TcpHandle, connection: Connection): void {
+  publishDeadPeer(handle, connection)
+  unwatch(handle, connection)
+}
+
+// ---------------------------------------------------------------- while connecting
+
+let hooked = false
+
+function hookConnects(): void {
+  if (hooked) return
+  hooked = true
+  onConnecting((handle, socket, request) => {
+    const settings = connectionOf(handle)?.settings ?? wanted.get(socket)
+    if (settings === undefined) return
+    orDestroy(socket, () => {
+      write(handle, settings, true)
+      const connection = connectionOf(handle) ?? connect(handle, socket)
+      keep(handle, connection, settings)
+      if (changesOnConnect(settings)) {
+        whenConnectEnds(request, () => {
+          if (handle.fd >= 0) connected(handle, connection)
+        })
+      }
+      debug('descriptor %d: set while connecting: %o', handle.fd, settings)
+    })
+  })
+}
+
+function changesOnConnect(settings: Settings): boolean {
+  return settings.connectTimeout >= 0 || settings.rtoMax >= 0
+}
+
+/** The connect is over: its user timeout is taken back, the retransmission bound may be set. */
+function connected(handle: TcpHandle, connection: Connection): void {
+  const { userTimeout, rtoMax } = connection.settings
+  const { socket } = connection
+  if (socket === undefined) return
+  orDestroy(socket, () => write(handle, { ...UNTOUCHED, userTimeout, rtoMax }, false))
+}
+
+/**
+ * Settings that had to wait for a descriptor have no caller left to throw at: the
+ * socket is destroyed with the refusal, once Node is done with what it is doing.
+ */
+export function orDestroy(socket: Socket, action: () => void): void {
+  try {
+    action()
+  } catch (error) {
+    process.nextTick(() => socket.destroy(error as Error))
+  }
+}

@@ -1,0 +1,46 @@
+/**
+ * Tools for testing your own reconnect code: `import { unplug } from 'tcp-keepalive/testing'`.
+ * @module
+ */
+import type { Socket } from 'node:net'
+import { systemError } from './errors.js'
+import { native } from './native.js'
+import { descriptorOf } from './read.js'
+
+/** Plugs the cable in again. Also a `Symbol.dispose`, for `using`. */
+export interface PlugIn {
+  (): void
+  [Symbol.dispose](): void
+}
+
+/**
+ * Pulls the cable of one socket: from now on the kernel drops every segment that
+ * arrives for it, so to this end the peer has gone silent. What this end sends
+ * still leaves. Needs no privileges, works on IPv4, IPv6 and v4-mapped
+ * connections, on loopback and against a real server (where the TTL of what
+ * arrives is below 255, as it is everywhere but on the same link with GTSM).
+ *
+ * Sets IP_MINTTL (ip(7)) and IPV6_MINHOPCOUNT (ipv6(7)) to 255; plugging in sets
+ * them to 0. Linux only.
+ *
+ * @param socket A connected net.Socket or tls.TLSSocket.
+ * @returns The function that plugs it in again; harmless when the socket is gone.
+ * @throws {Error} ERR_SOCKET_NOT_CONNECTED, ERR_SOCKET_CLOSED, or the kernel's refusal.
+ *
+ * @example
+ * const plugIn = unplug(socket)
+ * await once(socket, 'error') // ETIMEDOUT, when your settings say so
+ */
+export function unplug(socket: Socket): PlugIn {
+  pull(descriptorOf(socket, 'SO_KEEPALIVE'), 1)
+  const plugIn = (): void => {
+    // Asked anew: the number may be another socket's by now.
+    if (!socket.destroyed) pull(descriptorOf(socket, 'SO_KEEPALIVE'), 0)
+  }
+  return Object.assign(plugIn, { [Symbol.dispose]: plugIn })
+}
+
+function pull(descriptor: number, unplugged: 0 | 1): void {
+  const result = native().unplug(descriptor, unplugged)
+  if (result < 0) throw systemError(result, 'setsockopt')
+}

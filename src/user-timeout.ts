@@ -1,0 +1,47 @@
+import type { Socket } from 'node:net'
+import { apply, type Target } from './apply.js'
+import { read } from './read.js'
+import { userTimeoutSettings } from './settings.js'
+
+/**
+ * Sets for how many **milliseconds** sent data may stay unacknowledged before the
+ * kernel gives the peer up: TCP_USER_TIMEOUT, 0 to 2147483647. 0 gives the kernel's
+ * default back (about 15 minutes, by net.ipv4.tcp_retries2).
+ *
+ * The kernel's rule and nothing else:
+ * - with data in flight the peer is an `'error'` after `ms`, plus two round trips and
+ *   the first retransmission timeout;
+ * - while connecting it bounds the connect;
+ * - with keepalive on it replaces `count`: an idle peer is given up at the first
+ *   probe at which its silence has reached `ms`;
+ * - **a live peer that does not read for `ms` is given up too** (since Linux 5.11),
+ *   although it answers. `setDeadPeerTimeout` keeps such a peer.
+ *
+ * @param target A socket, connected or not; a server; an http(s) agent; an http2 session.
+ * @throws {TypeError} ERR_INVALID_ARG_TYPE: nothing was set.
+ * @throws {RangeError} ERR_OUT_OF_RANGE: nothing was set.
+ * @throws {Error} ERR_SOCKET_CLOSED, ERR_FEATURE_UNAVAILABLE_ON_PLATFORM.
+ * @throws {SocketOptionError} The kernel refused, as it does for MPTCP. A socket that
+ * is not connected yet is destroyed with that error instead.
+ * @see tcp(7); RFC 5482; net/ipv4/tcp_timer.c, tcp_write_timeout
+ *
+ * @example
+ * setUserTimeout(socket, 90_000)
+ */
+export function setUserTimeout(target: Target, ms: number): void {
+  apply(target, userTimeoutSettings(ms))
+}
+
+const USER_TIMEOUT = 0
+
+/**
+ * Reads from the kernel the user timeout of a socket in **milliseconds**; 0 is the
+ * kernel's default.
+ *
+ * @throws {Error} ERR_SOCKET_NOT_CONNECTED until there is a descriptor, ERR_SOCKET_CLOSED.
+ * @throws {SocketOptionError} The kernel refused.
+ * @see tcp(7)
+ */
+export function getUserTimeout(socket: Socket): number {
+  return read(socket, 1 << USER_TIMEOUT)[USER_TIMEOUT] as number
+}

@@ -1,0 +1,64 @@
+/** Settings onto a descriptor: one crossing, and a refusal in the kernel's words. */
+import { OPTION_NAMES, SocketOptionError, type SocketOptionName, unavailable } from './errors.js'
+import type { TcpHandle } from './handle.js'
+import { native, refusal } from './native.js'
+import { LEAVE, type Settings } from './settings.js'
+
+/**
+ * Writes the settings; while connecting the user timeout is the connect's, and
+ * the retransmission bound waits, because it would shorten the connect.
+ */
+export function write(handle: TcpHandle, settings: Settings, connecting: boolean): void {
+  const userTimeout =
+    connecting && settings.connectTimeout >= 0 ? settings.connectTimeout : settings.userTimeout
+  const rtoMax = connecting ? LEAVE : settings.rtoMax
+  const result = native().set(
+    handle.fd,
+    userTimeout,
+    rtoMax,
+    settings.idle,
+    settings.interval,
+    settings.count,
+    settings.keepalive,
+  )
+  if (result !== 0)
+    throw refused('setsockopt', result, [
+      userTimeout,
+      rtoMax,
+      settings.idle,
+      settings.interval,
+      settings.count,
+      settings.keepalive,
+    ])
+}
+
+/** The error for a refusal; the values written before it are what has changed. */
+export function refused(
+  syscall: 'setsockopt' | 'getsockopt',
+  result: number,
+  values: readonly number[] = [],
+): Error {
+  const { option, errno } = refusal(result)
+  const name = OPTION_NAMES[option] as SocketOptionName
+  if (errno === -ENOSYS)
+    return unavailable(`${name} does not exist on this system (${process.platform}).`)
+  const changed = OPTION_NAMES.filter((_, index) => index < option && (values[index] ?? LEAVE) >= 0)
+  return new SocketOptionError(syscall, errno, name, changed, HINTS[errno])
+}
+
+const ENOSYS = 38
+
+const HINTS: Record<number, string | undefined> = {
+  // ENOPROTOOPT
+  [-92]:
+    'this kernel does not know the option for this kind of socket (an MPTCP socket has no user timeout)',
+  // EBADF
+  [-9]: 'the descriptor is not open',
+}
+
+/** The option that a write of these settings begins with. */
+export function firstOption(settings: Settings): SocketOptionName {
+  const { userTimeout, rtoMax, idle, interval, count } = settings
+  const index = [userTimeout, rtoMax, idle, interval, count].findIndex((value) => value >= 0)
+  return index < 0 ? 'SO_KEEPALIVE' : (OPTION_NAMES[index] as SocketOptionName)
+}
