@@ -1,6 +1,8 @@
 {
   "variables": {
-    "werror%": "false"
+    "werror%": "false",
+    # Set by scripts/prebuild.mjs: no C++ library.
+    "freestanding%": "false"
   },
   "targets": [
     {
@@ -21,8 +23,36 @@
       ],
       "ldflags": ["-Wl,-z,relro", "-Wl,-z,now"],
       "conditions": [
+        ["OS != 'win'", {
+          "sources": ["native/watcher_unix.cc"]
+        }],
         ["OS == 'linux'", {
           "sources": ["native/sockopt_linux.cc", "native/watcher_linux.cc"]
+        }],
+        ["OS == 'mac'", {
+          "sources": [
+            "native/sockopt_bsd.cc",
+            "native/sockopt_darwin.cc",
+            "native/watcher_kqueue.cc"
+          ]
+        }],
+        ["OS == 'freebsd'", {
+          "sources": [
+            "native/sockopt_bsd.cc",
+            "native/sockopt_freebsd.cc",
+            "native/watcher_kqueue.cc"
+          ]
+        }],
+        ["OS == 'win'", {
+          "sources": [
+            "native/sockopt_windows.cc",
+            "native/find_socket_windows.cc",
+            "native/watcher_windows.cc"
+          ],
+          "libraries": ["-lws2_32"]
+        }],
+        ["freestanding == 'true'", {
+          "sources": ["native/freestanding.cc"]
         }],
         ["werror == 'true'", {
           "cflags": ["-Werror"]

@@ -1,13 +1,12 @@
 // Glue: unpack integers, call, return an integer. Every check of meaning and
-// every word is in TypeScript; here a wrong argument is -EINVAL.
+// every word is in TypeScript; here a wrong argument is kInvalid.
 #include <napi.h>
 
-#include <cerrno>
-
+#include "find_socket.h"
 #include "sockopt.h"
 #include "watcher.h"
 
-namespace tcp_keepalive {
+namespace keepalive {
 
 namespace {
 
@@ -75,10 +74,10 @@ napi_value Set(napi_env env, napi_callback_info info) {
   const Arguments<1 + kOptionCount> arguments(env, info);
   Socket socket;
   int values[kOptionCount];
-  if (!arguments.Descriptor(&socket)) return Number(env, -EINVAL);
+  if (!arguments.Descriptor(&socket)) return Number(env, kInvalid);
   for (int option = 0; option < kOptionCount; option++)
     if (!arguments.Integer(static_cast<size_t>(option) + 1, &values[option]))
-      return Number(env, Refusal(option, -EINVAL));
+      return Number(env, Refusal(option, kInvalid));
   for (int option = 0; option < kOptionCount; option++) {
     if (values[option] < 0) continue;
     const int error = SetOption(socket, static_cast<Option>(option), values[option]);
@@ -93,7 +92,7 @@ napi_value Get(napi_env env, napi_callback_info info) {
   Socket socket;
   int options;
   if (!arguments.Descriptor(&socket) || !arguments.Integer(1, &options))
-    return Number(env, -EINVAL);
+    return Number(env, kInvalid);
   int* integers = Data(env)->integers;
   for (int option = 0; option < kOptionCount; option++) {
     if ((options >> option & 1) == 0) continue;
@@ -108,7 +107,7 @@ napi_value Unplug(napi_env env, napi_callback_info info) {
   Socket socket;
   int unplugged;
   if (!arguments.Descriptor(&socket) || !arguments.Integer(1, &unplugged))
-    return Number(env, -EINVAL);
+    return Number(env, kInvalid);
   return Number(env, SetUnplugged(socket, unplugged != 0));
 }
 
@@ -116,7 +115,7 @@ template <int (*kFunction)(Socket)>
 napi_value Ask(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
   Socket socket;
-  if (!arguments.Descriptor(&socket)) return Number(env, -EINVAL);
+  if (!arguments.Descriptor(&socket)) return Number(env, kInvalid);
   return Number(env, kFunction(socket));
 }
 
@@ -124,7 +123,7 @@ napi_value Ask(napi_env env, napi_callback_info info) {
 napi_value PeerAddress(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
   Socket socket;
-  if (!arguments.Descriptor(&socket)) return Number(env, -EINVAL);
+  if (!arguments.Descriptor(&socket)) return Number(env, kInvalid);
   auto* text = reinterpret_cast<char*>(Data(env)->integers);
   return Number(env, ReadPeerAddress(socket, text, kIntegers * sizeof(int)));
 }
@@ -132,7 +131,7 @@ napi_value PeerAddress(napi_env env, napi_callback_info info) {
 napi_value TcpInfo(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
   Socket socket;
-  if (!arguments.Descriptor(&socket)) return Number(env, -EINVAL);
+  if (!arguments.Descriptor(&socket)) return Number(env, kInvalid);
   return Number(env, ReadTcpInfo(socket, Data(env)->fields));
 }
 
@@ -167,7 +166,7 @@ Napi::Value Open(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   Environment* environment = Data(env);
   if (info.Length() < 1 || !info[0].IsFunction() || environment->watcher != nullptr)
-    return Napi::Number::New(env, -EINVAL);
+    return Napi::Number::New(env, kInvalid);
   const int error = Watcher::Open(env, Notify, environment, &environment->watcher);
   if (error == 0) {
     environment->notify = Napi::Persistent(info[0].As<Napi::Function>());
@@ -182,9 +181,32 @@ napi_value Watch(napi_env env, napi_callback_info info) {
   int ticket;
   Watcher* watcher = Data(env)->watcher;
   if (watcher == nullptr || !arguments.Descriptor(&socket) || !arguments.Integer(1, &ticket))
-    return Number(env, -EINVAL);
+    return Number(env, kInvalid);
   return Number(env, watcher->Watch(socket, ticket));
 }
+
+#if defined(_WIN32)
+// findSocket(localAddress, localPort, remoteAddress, remotePort); the addresses as
+// Node tells them, '' for a listener's remote one. Returns the descriptor.
+napi_value FindSocketByAddress(napi_env env, napi_callback_info info) {
+  napi_value values[4];
+  size_t count = 4;
+  char local[64], remote[64];
+  int local_port, remote_port;
+  Socket socket = 0;
+  if (napi_get_cb_info(env, info, &count, values, nullptr, nullptr) != napi_ok || count < 4 ||
+      napi_get_value_string_utf8(env, values[0], local, sizeof local, nullptr) != napi_ok ||
+      napi_get_value_int32(env, values[1], &local_port) != napi_ok ||
+      napi_get_value_string_utf8(env, values[2], remote, sizeof remote, nullptr) != napi_ok ||
+      napi_get_value_int32(env, values[3], &remote_port) != napi_ok)
+    return Number(env, kInvalid);
+  const int error = FindSocket(env, local, local_port, remote, remote_port, &socket);
+  if (error < 0) return Number(env, error);
+  napi_value result = nullptr;
+  napi_create_int64(env, static_cast<int64_t>(socket), &result);
+  return result;
+}
+#endif
 
 void Export(napi_env env, Napi::Object exports, const char* name, napi_callback callback) {
   napi_value function = nullptr;
@@ -213,6 +235,9 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   Export(env, exports, "tcpInfo", TcpInfo);
   Export(env, exports, "unplug", Unplug);
   Export(env, exports, "watch", Watch);
+#if defined(_WIN32)
+  Export(env, exports, "findSocket", FindSocketByAddress);
+#endif
   exports.Set("open", Napi::Function::New<Open>(env, "open"));
   return exports;
 }
@@ -221,4 +246,4 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
 
 NODE_API_MODULE(NODE_GYP_MODULE_NAME, Init)
 
-}  // namespace tcp_keepalive
+}  // namespace keepalive

@@ -5,10 +5,12 @@
 // nothing is kept between calls.
 #pragma once
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 
-namespace tcp_keepalive {
+// Not tcp_keepalive, which is a struct of Windows.
+namespace keepalive {
 
 #if defined(_WIN32)
 using Socket = uintptr_t;
@@ -16,11 +18,22 @@ using Socket = uintptr_t;
 using Socket = int;
 #endif
 
+// kUnavailable is the answer where the system has no such thing at all. A kernel
+// that merely is too old answers ENOPROTOOPT by itself. (libuv's header would bring
+// in <netinet/tcp.h>, which does not go together with <linux/tcp.h>.)
+#if defined(_WIN32)
+constexpr int kUnavailable = -4054;  // UV_ENOSYS
+constexpr int kInvalid = -4071;      // UV_EINVAL
+#else
+constexpr int kUnavailable = -ENOSYS;
+constexpr int kInvalid = -EINVAL;
+#endif
+
 // The order is the order of writing, and it is a promise: what an MPTCP or a
 // Unix socket refuses comes first, and SO_KEEPALIVE last, so that keepalive
 // never runs for a moment with an idle time that nobody asked for.
 enum Option : int {
-  kUserTimeout,  // milliseconds, 0 = the kernel's default
+  kUserTimeout,  // milliseconds, 0 = the kernel's default; rounded up where the unit is seconds
   kRtoMax,       // milliseconds, Linux 6.15 and newer
   kIdle,         // seconds
   kInterval,     // seconds
@@ -30,6 +43,7 @@ enum Option : int {
 };
 
 int SetOption(Socket socket, Option option, int value);
+// In the same units, what is really set.
 int GetOption(Socket socket, Option option, int* value);
 
 // Takes the socket's pending error, which the kernel then forgets.
@@ -52,4 +66,4 @@ constexpr int kTcpInfoFields = 33;
 // waits for it; 0 when nothing does.
 int Unanswered(Socket socket);
 
-}  // namespace tcp_keepalive
+}  // namespace keepalive

@@ -1,13 +1,13 @@
 // Linux: tcp(7), socket(7), ip(7), ipv6(7); the kernel's net/ipv4/tcp.c, net/core/sock.c.
-#include "sockopt.h"
-
-#include <arpa/inet.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-#include <cerrno>
 #include <cstring>
+
+#include "address.h"
+#include "sockopt.h"
+#include "sockopt_unix.h"
 
 // Linux 6.15; older headers lack it, older kernels answer ENOPROTOOPT.
 #ifndef TCP_RTO_MAX_MS
@@ -19,7 +19,7 @@
 #define IPV6_MINHOPCOUNT 73
 #endif
 
-namespace tcp_keepalive {
+namespace keepalive {
 
 namespace {
 
@@ -36,15 +36,6 @@ constexpr Name kNames[kOptionCount] = {
     {IPPROTO_TCP, TCP_KEEPCNT},       // 1..127
     {SOL_SOCKET, SO_KEEPALIVE},
 };
-
-int SetInt(int socket, int level, int name, int value) {
-  return setsockopt(socket, level, name, &value, sizeof value) == 0 ? 0 : -errno;
-}
-
-int GetInt(int socket, int level, int name, int* value) {
-  socklen_t length = sizeof *value;
-  return getsockopt(socket, level, name, value, &length) == 0 ? 0 : -errno;
-}
 
 }  // namespace
 
@@ -77,27 +68,16 @@ int SetUnplugged(int socket, bool unplugged) {
 }
 
 // getpeername() answers ENOTCONN once the connection is dead; SO_PEERNAME does
-// not look at the state (net/ipv4/af_inet.c, inet_getname with peer == 2).
+// not look at the state (net/ipv4/af_inet.c, inet_getname with peer == 2), but
+// refuses more room than the family's address takes.
 int ReadPeerAddress(int socket, char* text, size_t size) {
   sockaddr_storage address{};
-  socklen_t length = sizeof address;
+  int family = 0;
+  const int result = GetInt(socket, SOL_SOCKET, SO_DOMAIN, &family);
+  if (result < 0) return result;
+  socklen_t length = family == AF_INET6 ? sizeof(sockaddr_in6) : sizeof(sockaddr_in);
   if (getsockopt(socket, SOL_SOCKET, SO_PEERNAME, &address, &length) != 0) return -errno;
-  const void* host = nullptr;
-  in_port_t port = 0;
-  if (address.ss_family == AF_INET) {
-    const auto* v4 = reinterpret_cast<const sockaddr_in*>(&address);
-    host = &v4->sin_addr;
-    port = v4->sin_port;
-  } else if (address.ss_family == AF_INET6) {
-    const auto* v6 = reinterpret_cast<const sockaddr_in6*>(&address);
-    host = &v6->sin6_addr;
-    port = v6->sin6_port;
-  } else {
-    return -EAFNOSUPPORT;
-  }
-  if (inet_ntop(address.ss_family, host, text, static_cast<socklen_t>(size)) == nullptr)
-    return -errno;
-  return ntohs(port);
+  return AddressText(address, text, size);
 }
 
 namespace {
@@ -183,4 +163,4 @@ int Unanswered(int socket) {
   return outstanding ? static_cast<int>(info.tcpi_last_ack_recv & 0x7fffffff) : 0;
 }
 
-}  // namespace tcp_keepalive
+}  // namespace keepalive

@@ -8,7 +8,7 @@
 
 #include "sockopt.h"
 
-namespace tcp_keepalive {
+namespace keepalive {
 
 class Watcher {
  public:
@@ -31,4 +31,4 @@ class Watcher {
   ~Watcher() = default;
 };
 
-}  // namespace tcp_keepalive
+}  // namespace keepalive

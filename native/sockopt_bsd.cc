@@ -1,0 +1,44 @@
+#include "sockopt_bsd.h"
+
+#include "address.h"
+#include "seconds.h"
+#include "sockopt_unix.h"
+
+namespace keepalive {
+
+int SetOption(int socket, Option option, int value) {
+  const BsdOption& target = kBsdOptions[option];
+  if (target.name == kNoSuchOption) return kUnavailable;
+  if (option == kUserTimeout) value = SecondsFromMilliseconds(value);
+  return SetInt(socket, target.level, target.name, value);
+}
+
+int GetOption(int socket, Option option, int* value) {
+  const BsdOption& target = kBsdOptions[option];
+  if (target.name == kNoSuchOption) return kUnavailable;
+  const int error = GetInt(socket, target.level, target.name, value);
+  if (error < 0) return error;
+  if (option == kUserTimeout) *value = MillisecondsFromSeconds(*value);
+  // A flag reads back as its own bit, which is 8.
+  if (option == kKeepalive) *value = *value != 0;
+  return 0;
+}
+
+int TakeError(int socket) {
+  int error = 0;
+  const int result = GetInt(socket, SOL_SOCKET, SO_ERROR, &error);
+  return result < 0 ? result : error;
+}
+
+int ReadPeerAddress(int socket, char* text, size_t size) {
+  sockaddr_storage address{};
+  socklen_t length = sizeof address;
+  if (getpeername(socket, reinterpret_cast<sockaddr*>(&address), &length) != 0) return -errno;
+  return AddressText(address, text, size);
+}
+
+// Each has a structure of its own, without the time of the last acknowledgement.
+int ReadTcpInfo(int, double*) { return kUnavailable; }
+int Unanswered(int) { return kUnavailable; }
+
+}  // namespace keepalive

@@ -1,0 +1,24 @@
+// macOS: tcp(4); xnu's bsd/netinet/tcp_usrreq.c.
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include "sockopt_bsd.h"
+
+namespace keepalive {
+
+// TCP_RXT_CONNDROPTIME counts from the first retransmission. (TCP_CONNECTIONTIMEOUT
+// is the handshake's.)
+const BsdOption kBsdOptions[kOptionCount] = {
+    {IPPROTO_TCP, TCP_RXT_CONNDROPTIME},  // seconds, 0 = none
+    {IPPROTO_TCP, kNoSuchOption},         // kRtoMax
+    {IPPROTO_TCP, TCP_KEEPALIVE},         // seconds, 0..4294967, 0 = the system's default
+    {IPPROTO_TCP, TCP_KEEPINTVL},         // seconds, 0..4294967, 0 = the system's default
+    {IPPROTO_TCP, TCP_KEEPCNT},           // 0..2^31-1, 0 = the system's default
+    {SOL_SOCKET, SO_KEEPALIVE},
+};
+
+// IP_MINTTL is not among macOS's options.
+int SetUnplugged(int, bool) { return kUnavailable; }
+
+}  // namespace keepalive

@@ -1,0 +1,18 @@
+#pragma once
+
+#include <sys/socket.h>
+
+#include <cerrno>
+
+namespace keepalive {
+
+inline int SetInt(int socket, int level, int name, int value) {
+  return setsockopt(socket, level, name, &value, sizeof value) == 0 ? 0 : -errno;
+}
+
+inline int GetInt(int socket, int level, int name, int* value) {
+  socklen_t length = sizeof *value;
+  return getsockopt(socket, level, name, value, &length) == 0 ? 0 : -errno;
+}
+
+}  // namespace keepalive

@@ -1,0 +1,49 @@
+// A second kqueue may hold the same descriptors as libuv's. There is no filter
+// for errors alone: this is the one for reading, with a low-water mark that no
+// data reaches. macOS cuts the mark at the size of the receive buffer, so a full
+// buffer is told too, once, and is sorted out below. Edge-triggered (EV_CLEAR),
+// because the peer's orderly end (EV_EOF without an error) is told as well, and a
+// death can still follow it. A closed descriptor leaves by itself.
+#include <fcntl.h>
+#include <sys/event.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <climits>
+#include <cstdint>
+
+#include "poller.h"
+
+namespace keepalive {
+
+int OpenPoller() {
+  const int queue = kqueue();
+  if (queue < 0) return -errno;
+  fcntl(queue, F_SETFD, FD_CLOEXEC);
+  return queue;
+}
+
+int AddToPoller(int poller, int socket, int ticket) {
+  struct kevent change;
+  EV_SET(&change, static_cast<uintptr_t>(socket), EVFILT_READ, EV_ADD | EV_CLEAR, NOTE_LOWAT,
+         INT_MAX, reinterpret_cast<void*>(static_cast<intptr_t>(ticket)));
+  return kevent(poller, &change, 1, nullptr, 0, nullptr) == 0 ? 0 : -errno;
+}
+
+int TakeNotices(int poller, Watcher::Notice* notices) {
+  struct kevent events[Watcher::kMaxNotices];
+  const timespec now{};
+  const int count = kevent(poller, nullptr, 0, events, Watcher::kMaxNotices, &now);
+  int told = 0;
+  for (int i = 0; i < count; i++) {
+    // With EV_EOF, fflags is the socket's error.
+    if ((events[i].flags & EV_EOF) == 0 || events[i].fflags == 0) continue;
+    notices[told].descriptor = static_cast<int>(events[i].ident);
+    notices[told].ticket = static_cast<int>(reinterpret_cast<intptr_t>(events[i].udata));
+    told++;
+  }
+  return told;
+}
+
+}  // namespace keepalive
