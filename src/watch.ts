@@ -35,7 +35,8 @@ export function watch(handle: TcpHandle, connection: Connection): void {
   if (connection.ticket !== 0 || watchable() !== 0) return
   hookTls()
   const descriptor = handle.fd
-  const ticket = (lastTicket = (lastTicket % 0x7fffffff) + 1)
+  lastTicket = (lastTicket % 0x7fffffff) + 1
+  const ticket = lastTicket
   const result = native().watch(descriptor, ticket)
   if (result !== 0) {
     debug('descriptor %d is not watched: %d', descriptor, result)

@@ -1,0 +1,15 @@
+/** TLS without certificates: a shared key is enough to have the real thing. */
+import type { ConnectionOptions, TlsOptions } from 'node:tls'
+
+const psk = Buffer.alloc(16, 7)
+
+export const tlsServerOptions: TlsOptions = {
+  ciphers: 'PSK',
+  pskCallback: () => psk,
+}
+
+export const tlsClientOptions: ConnectionOptions = {
+  ciphers: 'PSK',
+  checkServerIdentity: () => undefined,
+  pskCallback: () => ({ psk, identity: 'test' }),
+}
