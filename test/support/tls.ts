@@ -3,13 +3,13 @@ import type { ConnectionOptions, TlsOptions } from 'node:tls'
 
 const psk = Buffer.alloc(16, 7)
 
-export const tlsServerOptions: TlsOptions = {
+export const tlsServerOptions = {
   ciphers: 'PSK',
   pskCallback: () => psk,
-}
+} satisfies TlsOptions
 
-export const tlsClientOptions: ConnectionOptions = {
+export const tlsClientOptions = {
   ciphers: 'PSK',
   checkServerIdentity: () => undefined,
   pskCallback: () => ({ psk, identity: 'test' }),
-}
+} satisfies ConnectionOptions
