@@ -1,7 +1,11 @@
 /** Two ends of a real connection on loopback. */
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Server, Socket } from 'node:net'
-import { connect as connectTls, createServer as createTlsServer } from 'node:tls'
+import {
+  type ConnectionOptions,
+  connect as connectTls,
+  createServer as createTlsServer,
+} from 'node:tls'
 import { tlsClientOptions, tlsServerOptions } from './tls.ts'
 
 export interface PairOptions {
@@ -36,7 +40,12 @@ export async function connectedPair(options: PairOptions = {}): Promise<Pair> {
   const where = { port: (server.address() as AddressInfo).port, host: HOSTS[family] }
   let client: Socket
   if (tls) {
-    client = connectTls({ ...tlsClientOptions, ...where, allowHalfOpen })
+    // Node takes allowHalfOpen here as well; its types do not say so.
+    const tlsOptions: ConnectionOptions = Object.assign(
+      { ...tlsClientOptions, ...where },
+      { allowHalfOpen },
+    )
+    client = connectTls(tlsOptions)
     prepare?.(client)
   } else {
     client = new Socket({ allowHalfOpen })
