@@ -1,0 +1,195 @@
+import { invalidType, invalidValue, outOfRange } from './errors.js'
+import { type DetectionTime, expiry, kernelDetectionTime, modelTimeout } from './kernel-rules.js'
+import { MAX_COUNT, MAX_MILLISECONDS, MAX_SECONDS } from './settings.js'
+import type { SystemDefaults } from './system-defaults.js'
+
+/** What becomes of a live peer that does not read: see `setDeadPeerTimeout`. */
+export type SlowReader = 'keep' | 'end'
+
+/** What `setDeadPeerTimeout` takes beside the time. */
+export interface DeadPeerOptions {
+  /**
+   * `'keep'` (default): a live peer that does not read is never ended.
+   * `'end'`: it is, after the same time, as TCP_USER_TIMEOUT has it.
+   */
+  slowReader?: SlowReader | undefined
+}
+
+/** What `setDeadPeerTimeout` sets, and what comes of it. Plain data, ready to log. */
+export interface DeadPeerPlan {
+  /** The time that was asked for, in milliseconds. */
+  readonly ms: number
+  readonly slowReader: SlowReader
+  /** TCP_KEEPIDLE, seconds. */
+  readonly idle: number
+  /** TCP_KEEPINTVL, seconds. */
+  readonly interval: number
+  /** TCP_KEEPCNT, probes. */
+  readonly count: number
+  /** TCP_USER_TIMEOUT until the connection stands, milliseconds. */
+  readonly connectTimeout: number
+  /** TCP_USER_TIMEOUT from then on, milliseconds; 0 with `'keep'`, as it would end slow readers. */
+  readonly userTimeout: number
+  /**
+   * TCP_RTO_MAX_MS, milliseconds, once the connection stands (before, it would
+   * shorten the connect); with `'end'` the host's default, in case another was
+   * inherited. `null` on a kernel without the option (before Linux 6.15).
+   */
+  readonly rtoMax: number | null
+  /**
+   * Where the kernel cannot bound it alone: the milliseconds without an
+   * acknowledgement, with data outstanding for as long and two retransmissions
+   * or window probes unanswered, after which the sweep ends a connection.
+   * 0 where no sweep is needed.
+   */
+  readonly silence: number
+  /** When a silent peer is an error, by the kernel's rules, without the path's RTT. */
+  readonly detection: DetectionTime
+}
+
+/** Below this, one lost probe would end a live connection: probes are whole seconds apart. */
+export const MIN_DEAD_PEER_TIMEOUT = 2000
+
+/** At the latest this often, in milliseconds, the sweep must look. */
+export const SWEEP_PERIOD = 500
+
+/** No error before this part of the time, and none later than `GRACE` after it, at an RTT up to 100 ms. */
+const EARLIEST = 0.7
+const GRACE = 1000
+/** A timer is late by up to an eighth of its length (kernel/time/timer.c). */
+const LATE = 1.125
+/** TCP_RTO_MAX_MS. */
+const MIN_RTO_MAX = 1000
+const MAX_RTO_MAX = 120_000
+
+/** Checks the arguments of `setDeadPeerTimeout` and `planDeadPeerTimeout`. */
+export function checkDeadPeerTimeout(ms: unknown, options: unknown): SlowReader {
+  if (typeof ms !== 'number') throw invalidType('ms', 'a number of milliseconds', ms)
+  if (!Number.isInteger(ms) || ms < MIN_DEAD_PEER_TIMEOUT || ms > MAX_MILLISECONDS) {
+    throw outOfRange(
+      'ms',
+      `a whole number of milliseconds from ${MIN_DEAD_PEER_TIMEOUT} to ${MAX_MILLISECONDS}`,
+      ms,
+      ms > 0 && ms < MIN_DEAD_PEER_TIMEOUT
+        ? 'The kernel counts keepalive in whole seconds, and less than one second until the first probe and one until its answer is missed does not exist.'
+        : '',
+    )
+  }
+  if (options === undefined) return 'keep'
+  if (typeof options !== 'object' || options === null) {
+    throw invalidType('options', "an object such as { slowReader: 'keep' }", options)
+  }
+  for (const key of Object.keys(options)) {
+    if (key !== 'slowReader')
+      throw invalidValue(`Unknown field options.${key}. There is slowReader: 'keep' or 'end'.`)
+  }
+  const { slowReader = 'keep' } = options as { slowReader?: unknown }
+  if (slowReader !== 'keep' && slowReader !== 'end') {
+    throw invalidValue(
+      `Expected 'keep' or 'end' for options.slowReader but received ${String(slowReader)}.`,
+    )
+  }
+  return slowReader
+}
+
+/**
+ * The settings for a time that `checkDeadPeerTimeout` has accepted, on a host
+ * that is described by its defaults. Pure.
+ *
+ * Two limits are the host's and stay: tcp_syn_retries (a connect ends after about
+ * 130 s whatever is asked for) and, with `'keep'`, tcp_retries2 (data in flight:
+ * about 924 s). `detection` tells.
+ */
+export function deadPeerPlan(
+  ms: number,
+  slowReader: SlowReader,
+  host: SystemDefaults,
+): DeadPeerPlan {
+  const keepalive = keepaliveFor(ms)
+  const rest =
+    slowReader === 'end' ? endSlowReaders(ms, keepalive, host) : keepSlowReaders(ms, host)
+  const settings = {
+    ...keepalive,
+    // A tenth off, as the last timer may be late.
+    connectTimeout: Math.round(0.9 * ms),
+    ...rest,
+  }
+  const detection = Object.freeze(kernelDetectionTime(settings, host))
+  return Object.freeze({ ms, slowReader, ...settings, detection })
+}
+
+interface Keepalive {
+  readonly idle: number
+  readonly interval: number
+  readonly count: number
+}
+
+/**
+ * Half of the time quiet, then three probes: a lost one, or a lost answer, must
+ * not end a live connection. Only below 2.5 s there is no room for a second.
+ */
+function keepaliveFor(ms: number): Keepalive {
+  const total = Math.floor((ms + 0.875 * GRACE) / (1000 * LATE))
+  let count = Math.min(3, total - 1)
+  let interval = Math.max(1, Math.floor(total / 6))
+  if (total - count * interval > MAX_SECONDS) {
+    count = Math.min(MAX_COUNT, Math.max(3, Math.ceil((total - MAX_SECONDS) / MAX_SECONDS)))
+    interval = Math.floor((total - MAX_SECONDS) / count)
+  }
+  return { idle: Math.min(MAX_SECONDS, total - count * interval), interval, count }
+}
+
+type Rest = Pick<DeadPeerPlan, 'userTimeout' | 'rtoMax' | 'silence'>
+
+/**
+ * The user timeout, which the kernel looks at in keepalive's ticks: half an
+ * interval before the last, so that the tick meant is the tick that decides.
+ */
+function endSlowReaders(
+  ms: number,
+  { idle, interval, count }: Keepalive,
+  host: SystemDefaults,
+): Rest {
+  const beforeLast = 1000 * (idle + (count - 0.5) * interval)
+  const userTimeout = Math.max(beforeLast, Math.ceil(EARLIEST * ms))
+  return { userTimeout, rtoMax: host.rtoMax ?? null, silence: 0 }
+}
+
+/**
+ * The kernel alone where a bound on its retransmission interval makes
+ * tcp_retries2 end in time, the sweep elsewhere. The sweep bounds the interval
+ * too: a slow reader's only sign of life is its answer to a window probe, and two
+ * must fit into the silence.
+ */
+function keepSlowReaders(ms: number, host: SystemDefaults): Rest {
+  if (host.rtoMax === undefined)
+    return { userTimeout: 0, rtoMax: null, silence: Math.floor(0.85 * ms) }
+  const alone = rtoMaxAlone(ms, host.retries2 ?? 15)
+  if (alone !== undefined) return { userTimeout: 0, rtoMax: alone, silence: 0 }
+  const rtoMax = Math.min(MAX_RTO_MAX, Math.max(MIN_RTO_MAX, Math.round(0.35 * ms)))
+  return { userTimeout: 0, rtoMax, silence: Math.floor(0.85 * ms) }
+}
+
+/** The largest TCP_RTO_MAX_MS with which tcp_retries2 keeps every bound, if there is one. */
+function rtoMaxAlone(ms: number, retries2: number): number | undefined {
+  const latest = ms + GRACE
+  const largest = Math.min(MAX_RTO_MAX, Math.floor(latest / (retries2 + 1)))
+  for (let rtoMax = largest; rtoMax >= MIN_RTO_MAX; rtoMax -= 4) {
+    // A window that was closed for long: retries2 probes and a last interval, all as late as
+    // can be, the first by up to one slot more.
+    const interval = latestExpiry(rtoMax)
+    if ((retries2 + LATE) * interval > latest) continue
+    // In flight, or a window that has just closed. Up to 0.8 s go by until the first retransmission.
+    const model = modelTimeout(retries2, 200, rtoMax)
+    if (Math.min(retries2 * rtoMax, model) < EARLIEST * ms) return undefined
+    if (800 + model + interval <= latest) return rtoMax
+  }
+  return undefined
+}
+
+/** The interval of a timer of `ms` that is set anew each time, over the tick rates in use. */
+function latestExpiry(ms: number): number {
+  let latest = 0
+  for (const hz of [100, 250, 300, 1000]) latest = Math.max(latest, expiry(0, ms, hz))
+  return latest
+}
