@@ -47,11 +47,22 @@ function applyLater(socket: Socket, handle: TcpHandle | null, settings: Settings
   const earlier = wanted.get(socket)
   const all = earlier === undefined ? settings : merge(earlier, settings)
   wanted.set(socket, all)
-  if (handle === null) return
+  if (handle === null) {
+    // Where it goes is not known yet, and a path has no TCP connect that the hook could see.
+    if (earlier === undefined) socket.prependOnceListener('connect', refuseUnlessTcp)
+    return
+  }
   // TLS over a socket that is connecting: the handle is that socket's, so is the connect.
   const connection = connectionOf(handle)
   if (connection === undefined) connect(handle, socket, all)
   else connection.settings = all
+}
+
+function refuseUnlessTcp(this: Socket): void {
+  orDestroy(this, () => {
+    if (handleOf(this) !== undefined) return
+    throw notTcp(this, 'setsockopt', firstOption(wanted.get(this) ?? UNTOUCHED))
+  })
 }
 
 function connect(handle: TcpHandle, socket: Socket, settings: Settings = UNTOUCHED): Connection {

@@ -1,9 +1,9 @@
 /** A Node process of its own, in which the built product is required. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
 
-const root = fileURLToPath(new URL('../..', import.meta.url))
+const root = join(__dirname, '..', '..')
 
 export interface Ended {
   code: number | null
