@@ -2,7 +2,7 @@
 import type { Agent } from 'node:http'
 import type { Http2Session } from 'node:http2'
 import { Server, Socket } from 'node:net'
-import { invalidType } from './errors.js'
+import { invalidType, socketAdvice } from './errors.js'
 import type { Settings } from './settings.js'
 import { applyToAgent } from './targets/agent.js'
 import { isHttp2Session, socketOfSession } from './targets/http2.js'
@@ -29,7 +29,7 @@ export function apply(target: Target, settings: Settings): void {
       'the target',
       'a net.Socket, a net.Server, an http.Agent or an Http2Session',
       target,
-      adviceFor(target),
+      socketAdvice(target),
     )
   }
 }
@@ -41,11 +41,4 @@ function isAgent(target: unknown): target is Agent {
     target !== null &&
     target instanceof (require('node:http') as typeof import('node:http')).Agent
   )
-}
-
-function adviceFor(target: unknown): string {
-  if (typeof target === 'number') return 'Descriptors are not taken: pass the socket.'
-  if (typeof target !== 'object' || target === null) return ''
-  if (target.constructor?.name === 'Socket') return 'A datagram socket has no TCP options.'
-  return ''
 }

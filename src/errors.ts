@@ -77,6 +77,8 @@ function coded<E extends Error>(error: E, code: string): E & { code: string } {
 function received(value: unknown): string {
   if (value === null || value === undefined) return String(value)
   try {
+    const name = typeof value === 'object' ? value.constructor?.name : undefined
+    if (name && name !== 'Object' && name !== 'Array') return `an instance of ${name}`
     const text = inspect(value, {
       depth: 0,
       customInspect: false,
@@ -127,6 +129,15 @@ export function outOfRange(
 
 function sentence(advice: string): string {
   return advice === '' ? '' : ` ${advice}`
+}
+
+/** What to pass instead of something that is no socket. */
+export function socketAdvice(value: unknown): string {
+  if (typeof value === 'number') return 'Descriptors are not taken: pass the socket.'
+  if (typeof value !== 'object' || value === null) return ''
+  if (value.constructor?.name === 'Socket') return 'A datagram socket has no TCP options.'
+  const { socket } = value as { socket?: unknown }
+  return typeof socket === 'object' && socket !== null ? 'Pass its socket property.' : ''
 }
 
 /** The socket has been destroyed: there is nothing left to set or to read. */

@@ -4,6 +4,7 @@ import {
   invalidType,
   OPTION_NAMES,
   type SocketOptionName,
+  socketAdvice,
   socketClosed,
   socketNotConnected,
 } from './errors.js'
@@ -13,7 +14,9 @@ import { refused } from './write.js'
 
 /** The open descriptor of a socket, at the moment of use: a remembered one is soon another socket's. */
 export function descriptorOf(socket: Socket, option: SocketOptionName): number {
-  if (!(socket instanceof Socket)) throw invalidType('the socket', 'a net.Socket', socket)
+  if (!(socket instanceof Socket)) {
+    throw invalidType('the socket', 'a net.Socket', socket, socketAdvice(socket))
+  }
   if (socket.destroyed) throw socketClosed()
   const handle = handleOf(socket)
   if (handle === undefined) throw notTcp(socket, 'getsockopt', option)

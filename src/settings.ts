@@ -103,18 +103,23 @@ export function keepaliveSettings(options: unknown): Settings {
   if (options === true) return ON
   if (options === false) return OFF
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    throw invalidType(
-      'options',
-      'true, false or an object such as { idle: 60, interval: 10, count: 3 }',
-      options,
-    )
+    throw notOptions(options)
   }
   // Read once: an accessor may answer differently the next time.
   const { idle, interval, count } = options as Record<string, unknown>
   for (const key in options) {
     if (key !== 'idle' && key !== 'interval' && key !== 'count' && Object.hasOwn(options, key)) {
-      refuseField(key, options)
+      refuseField(key, options as Record<string, unknown>)
     }
+  }
+  // A Map or a Boolean object would pass for an empty one.
+  if (
+    idle === undefined &&
+    interval === undefined &&
+    count === undefined &&
+    Object.prototype.toString.call(options) !== '[object Object]'
+  ) {
+    throw notOptions(options)
   }
   const settings = {
     userTimeout: LEAVE,
@@ -168,6 +173,14 @@ export function userTimeoutSettings(ms: unknown): Settings {
   }
 }
 
+function notOptions(value: unknown): TypeError {
+  return invalidType(
+    'options',
+    'true, false or an object such as { idle: 60, interval: 10, count: 3 }',
+    value,
+  )
+}
+
 function seconds(name: 'idle' | 'interval', value: unknown): number {
   if (typeof value !== 'number') {
     throw invalidType(`options.${name}`, 'a number of seconds', value)
@@ -183,8 +196,7 @@ function seconds(name: 'idle' | 'interval', value: unknown): number {
 
 function secondsAdvice(name: string, value: number): string {
   if (value > MAX_SECONDS && value / 1000 <= MAX_SECONDS) {
-    const meant = Math.max(1, Math.round(value / 1000))
-    return `The unit is seconds, not milliseconds: ${value} ms are { ${name}: ${meant} }.`
+    return `The unit is seconds, not milliseconds: ${value} ms are { ${name}: ${fromMilliseconds(value)} }.`
   }
   if (value > 0 && value < MAX_SECONDS && !Number.isInteger(value)) {
     return `The kernel counts whole seconds; the next one is { ${name}: ${Math.ceil(value)} }.`
@@ -207,20 +219,33 @@ function probes(value: unknown): number {
 
 const NODE_FIELDS = new Set(['initialDelay', 'keepAliveInitialDelay', 'enable', 'keepAlive'])
 
-function refuseField(key: string, options: object): never {
-  const value: unknown = (options as Record<string, unknown>)[key]
+function refuseField(key: string, options: Record<string, unknown>): never {
   if (!NODE_FIELDS.has(key)) {
     throw invalidValue(
       `Unknown field options.${key}. setKeepalive takes idle (seconds), interval (seconds) and count (probes).`,
     )
   }
-  const call =
-    typeof value === 'number'
-      ? `setKeepalive(socket, { idle: ${Math.max(1, Math.round(value / 1000)) || 60} })`
-      : `setKeepalive(socket, ${value !== false})`
   throw invalidValue(
-    `options.${key} is a field of Node's own API, which counts in milliseconds. Here it is: ${call}; the unit is seconds.`,
+    `options.${key} is a field of Node's own API, which counts in milliseconds. Here it is: ${ourCall(options)}; the unit is seconds.`,
   )
+}
+
+/** What was written for Node's own API, written for ours. */
+function ourCall(options: Record<string, unknown>): string {
+  const { enable, keepAlive, initialDelay, keepAliveInitialDelay, interval, count } = options
+  if ((enable ?? keepAlive) === false) return 'setKeepalive(socket, false)'
+  const fields: string[] = []
+  const idle = initialDelay ?? keepAliveInitialDelay
+  if (typeof idle === 'number' && idle > 0) fields.push(`idle: ${fromMilliseconds(idle)}`)
+  if (typeof interval === 'number' && interval > 0) {
+    fields.push(`interval: ${interval < 1000 ? interval : fromMilliseconds(interval)}`)
+  }
+  if (typeof count === 'number' && count > 0) fields.push(`count: ${count}`)
+  return `setKeepalive(socket, ${fields.length === 0 ? 'true' : `{ ${fields.join(', ')} }`})`
+}
+
+function fromMilliseconds(value: number): number {
+  return Math.max(1, Math.round(value / 1000))
 }
 
 function warnOfSeconds({ idle, interval }: Settings): void {
@@ -239,7 +264,7 @@ function warnOfSeconds({ idle, interval }: Settings): void {
 }
 
 function meantMs(name: string, value: number): string {
-  return `If ${value} milliseconds are meant, write { ${name}: ${Math.max(1, Math.round(value / 1000))} }.`
+  return `If ${value} milliseconds are meant, write { ${name}: ${fromMilliseconds(value)} }.`
 }
 
 function inWords(value: number): string {
