@@ -157,17 +157,27 @@ function endSlowReaders(
 
 /**
  * The kernel alone where a bound on its retransmission interval makes
- * tcp_retries2 end in time, the sweep elsewhere. The sweep bounds the interval
- * too: a slow reader's only sign of life is its answer to a window probe, and two
- * must fit into the silence.
+ * tcp_retries2 end in time, the sweep elsewhere.
  */
 function keepSlowReaders(ms: number, host: SystemDefaults): Rest {
-  if (host.rtoMax === undefined)
-    return { userTimeout: 0, rtoMax: null, silence: Math.floor(0.85 * ms) }
-  const alone = rtoMaxAlone(ms, host.retries2 ?? 15)
+  const silence = Math.floor(0.85 * ms)
+  if (host.rtoMax === undefined) return { userTimeout: 0, rtoMax: null, silence }
+  const retries2 = host.retries2 ?? 15
+  const alone = rtoMaxAlone(ms, retries2)
   if (alone !== undefined) return { userTimeout: 0, rtoMax: alone, silence: 0 }
-  const rtoMax = Math.min(MAX_RTO_MAX, Math.max(MIN_RTO_MAX, Math.round(0.35 * ms)))
-  return { userTimeout: 0, rtoMax, silence: Math.floor(0.85 * ms) }
+  return { userTimeout: 0, rtoMax: rtoMaxBesideSweep(silence, retries2), silence }
+}
+
+/**
+ * The sweep needs the bound too: a slow reader's only sign of life are its
+ * answers to window probes. As many as can be must fit into the silence, as any
+ * may be lost; but so small a bound that tcp_retries2 comes first is too small.
+ */
+function rtoMaxBesideSweep(silence: number, retries2: number): number {
+  const twoAnswers = Math.min(MAX_RTO_MAX, Math.floor(silence / 2.4))
+  let rtoMax = MIN_RTO_MAX
+  while (rtoMax < twoAnswers && modelTimeout(retries2, 200, rtoMax) < silence) rtoMax *= 1.1
+  return Math.max(MIN_RTO_MAX, Math.min(twoAnswers, Math.ceil(rtoMax)))
 }
 
 /** The largest TCP_RTO_MAX_MS with which tcp_retries2 keeps every bound, if there is one. */
