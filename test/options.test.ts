@@ -1,6 +1,7 @@
 /** Every option, on every kind of TCP socket: what is set is what the kernel then has. */
 import { readFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
+import { TLSSocket } from 'node:tls'
 import {
   getKeepalive,
   getUserTimeout,
@@ -171,6 +172,16 @@ describe('the getters read the kernel', () => {
     expect(getKeepalive(pair.client)).not.toEqual(first)
     expect(first.enabled).toBe(false)
   })
+})
+
+test('TLS in TLS is the TCP socket below both', async () => {
+  await using pair = await connectedPair({ tls: true })
+  const inner = new TLSSocket(pair.client).on('error', () => {})
+  setKeepalive(inner, ALL)
+  setUserTimeout(inner, 90_000)
+  expect(stateOf(inner)).toEqual({ enabled: true, ...ALL, userTimeout: 90_000 })
+  expect(stateOf(pair.client)).toEqual(stateOf(inner))
+  inner.destroy()
 })
 
 test('support tells that all of it works here', () => {

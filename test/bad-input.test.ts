@@ -1,0 +1,501 @@
+/** Wrong arguments: a clear error each, at once, and nothing set. */
+import { createSocket } from 'node:dgram'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { request } from 'node:http'
+import { connect, createServer, Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Duplex } from 'node:stream'
+import { TLSSocket } from 'node:tls'
+import fc from 'fast-check'
+import {
+  getKeepalive,
+  getUserTimeout,
+  type KeepaliveOptions,
+  SocketOptionError,
+  setKeepalive,
+  setUserTimeout,
+} from 'tcp-keepalive'
+import { unplug } from 'tcp-keepalive/testing'
+import { describe, expect, test } from 'vitest'
+import { connectedPair, type Pair } from './support/pair.ts'
+
+const TYPE = { class: TypeError, code: 'ERR_INVALID_ARG_TYPE' }
+const VALUE = { class: TypeError, code: 'ERR_INVALID_ARG_VALUE' }
+const RANGE = { class: RangeError, code: 'ERR_OUT_OF_RANGE' }
+type Kind = typeof TYPE | typeof VALUE | typeof RANGE
+
+/** Runs what must throw, and gives what was thrown. */
+function thrownBy(call: () => unknown): Error & { code?: string } {
+  try {
+    call()
+  } catch (error) {
+    return error as Error
+  }
+  throw new Error('nothing was thrown')
+}
+
+function expectError(error: Error & { code?: string }, kind: Kind, words: readonly string[]): void {
+  expect(error).toBeInstanceOf(kind.class)
+  expect(error.constructor).toBe(kind.class)
+  expect(error.code).toBe(kind.code)
+  expect(error.name).toBe(kind.class.name)
+  for (const word of words) expect(error.message).toContain(word)
+}
+
+const stateOf = (socket: Socket) => ({
+  ...getKeepalive(socket),
+  userTimeout: getUserTimeout(socket),
+})
+
+const SECONDS = 'a whole number of seconds from 1 to 32767'
+const PROBES = 'a whole number of probes from 1 to 127'
+const OFF = 'setKeepalive(socket, false)'
+
+// value, error, what the message says
+const seconds: [unknown, Kind, string[]][] = [
+  ['60', TYPE, ['a number of seconds', "'60' (string)"]],
+  ['', TYPE, ["'' (string)"]],
+  [60n, TYPE, ['60n (bigint)']],
+  [null, TYPE, ['received null']],
+  [true, TYPE, ['true (boolean)']],
+  [{}, TYPE, ['{} (object)']],
+  [[60], TYPE, ['[ 60 ] (object)']],
+  [Symbol('x'), TYPE, ['Symbol(x) (symbol)']],
+  [new Number(60), TYPE, ['an instance of Number']],
+  [{ valueOf: () => 60 }, TYPE, ['(object)']],
+  [Number.NaN, RANGE, [SECONDS, 'NaN (number)']],
+  [Number.POSITIVE_INFINITY, RANGE, [SECONDS, 'Infinity']],
+  [0, RANGE, [SECONDS, '0 (number)', OFF]],
+  [-0, RANGE, [SECONDS, '-0 (number)', OFF]],
+  [-1, RANGE, [SECONDS, '-1 (number)']],
+  [2 ** 32 + 3, RANGE, [SECONDS, '4294967299']],
+  [-(2 ** 32) + 3, RANGE, [SECONDS, '-4294967293']],
+  [2 ** 53, RANGE, [SECONDS, '9007199254740992']],
+]
+
+const perSecondsField = (field: 'idle' | 'interval'): [unknown, Kind, string[]][] => [
+  ...seconds,
+  [1.5, RANGE, [SECONDS, '1.5 (number)', `{ ${field}: 2 }`]],
+  [0.5, RANGE, [SECONDS, `{ ${field}: 1 }`]],
+  [32768, RANGE, [SECONDS, 'The unit is seconds, not milliseconds', `{ ${field}: 33 }`]],
+  [60_000, RANGE, ['60000 ms are', `{ ${field}: 60 }`]],
+]
+
+const probes: [unknown, Kind, string[]][] = [
+  ['3', TYPE, ['a number of probes', "'3' (string)"]],
+  [3n, TYPE, ['3n (bigint)']],
+  [null, TYPE, ['received null']],
+  [Number.NaN, RANGE, [PROBES, 'NaN']],
+  [2.5, RANGE, [PROBES, '2.5']],
+  [0, RANGE, [PROBES, OFF]],
+  [-3, RANGE, [PROBES, '-3']],
+  [128, RANGE, [PROBES, '128']],
+  [2 ** 32 + 3, RANGE, [PROBES, '4294967299']],
+]
+
+const MS = "a whole number of milliseconds from 0 (the kernel's default) to 2147483647"
+const milliseconds: [unknown, Kind, string[]][] = [
+  [
+    '90000',
+    TYPE,
+    ['a number of milliseconds', "'90000' (string)", 'setUserTimeout(socket, 90_000)'],
+  ],
+  [90_000n, TYPE, ['90000n (bigint)']],
+  [null, TYPE, ['received null']],
+  [undefined, TYPE, ['received undefined']],
+  [true, TYPE, ['true (boolean)']],
+  [{ ms: 90_000 }, TYPE, ['(object)']],
+  [[], TYPE, ['[] (object)']],
+  [Number.NaN, RANGE, [MS, 'NaN']],
+  [1500.5, RANGE, [MS, '1500.5']],
+  [-1, RANGE, [MS, '-1']],
+  [2 ** 31, RANGE, [MS, '2147483648']],
+  [2 ** 32 + 3, RANGE, [MS, '4294967299']],
+]
+
+const EXAMPLE = '{ idle: 60, interval: 10, count: 3 }'
+const options: [unknown, Kind, string[]][] = [
+  [null, TYPE, ['true, false or an object', EXAMPLE, 'received null']],
+  [undefined, TYPE, [EXAMPLE, 'received undefined']],
+  [[], TYPE, [EXAMPLE, '[] (object)']],
+  [[60, 10, 3], TYPE, [EXAMPLE, '[ 60, 10, 3 ]']],
+  [60, TYPE, [EXAMPLE, '60 (number)']],
+  ['on', TYPE, [EXAMPLE, "'on' (string)"]],
+  [1n, TYPE, [EXAMPLE, '1n (bigint)']],
+  [() => {}, TYPE, [EXAMPLE, '(function)']],
+  [new Map([['idle', 60]]), TYPE, [EXAMPLE, 'an instance of Map']],
+  [new Boolean(false), TYPE, [EXAMPLE, 'an instance of Boolean']],
+  [{ idel: 60 }, VALUE, ['options.idel', 'idle (seconds), interval (seconds) and count (probes)']],
+  [{ Idle: 60 }, VALUE, ['options.Idle']],
+  [{ idle: 60, intervall: 10 }, VALUE, ['options.intervall']],
+  [{ idle: 60, userTimeout: 5000 }, VALUE, ['options.userTimeout']],
+  [{ unknown: undefined }, VALUE, ['options.unknown']],
+  [{ initialDelay: 60_000 }, VALUE, ['options.initialDelay', 'setKeepalive(socket, { idle: 60 })']],
+  [{ initialDelay: 500 }, VALUE, ['milliseconds', 'setKeepalive(socket, { idle: 1 })']],
+  [{ keepAliveInitialDelay: 30_000 }, VALUE, ['options.keepAliveInitialDelay', '{ idle: 30 }']],
+  [
+    { keepAlive: true, keepAliveInitialDelay: 30_000 },
+    VALUE,
+    ['options.keepAlive', '{ idle: 30 }'],
+  ],
+  [{ enable: true }, VALUE, ['options.enable', 'setKeepalive(socket, true)', 'seconds']],
+  [{ enable: false, initialDelay: 5 }, VALUE, ['options.enable', OFF]],
+  [
+    { enable: true, initialDelay: 60_000, interval: 10_000, count: 3 },
+    VALUE,
+    [`setKeepalive(socket, ${EXAMPLE})`],
+  ],
+]
+
+interface BadCall {
+  name: string
+  call: (socket: Socket) => void
+  kind: Kind
+  words: string[]
+}
+
+const text = (value: unknown) =>
+  typeof value === 'string' ? `'${value}'` : typeof value === 'bigint' ? `${value}n` : show(value)
+const show = (value: unknown) =>
+  Object.is(value, -0)
+    ? '-0'
+    : typeof value === 'object' && value !== null
+      ? `${value.constructor.name} ${JSON.stringify(value)}`
+      : String(value)
+
+const badCalls: BadCall[] = [
+  ...(['idle', 'interval', 'count'] as const).flatMap((field) =>
+    (field === 'count' ? probes : perSecondsField(field)).map(([value, kind, words]) => ({
+      name: `setKeepalive(socket, { ${field}: ${text(value)} })`,
+      // The other fields are good and differ from what is there: none of them may get through.
+      call: (socket: Socket) =>
+        setKeepalive(socket, { ...GOOD, [field]: value } as KeepaliveOptions),
+      kind,
+      words: [`options.${field}`, ...words],
+    })),
+  ),
+  ...options.map(([value, kind, words]) => ({
+    name: `setKeepalive(socket, ${text(value)})`,
+    call: (socket: Socket) => setKeepalive(socket, value as KeepaliveOptions),
+    kind,
+    words,
+  })),
+  ...milliseconds.map(([value, kind, words]) => ({
+    name: `setUserTimeout(socket, ${text(value)})`,
+    call: (socket: Socket) => setUserTimeout(socket, value as number),
+    kind,
+    words,
+  })),
+]
+
+const GOOD = { idle: 60, interval: 10, count: 3 }
+
+describe.each(badCalls)('$name', ({ call, kind, words }) => {
+  test('is refused, and nothing is set', async () => {
+    await using pair = await connectedPair()
+    const before = stateOf(pair.client)
+    expectError(
+      thrownBy(() => call(pair.client)),
+      kind,
+      words,
+    )
+    expect(stateOf(pair.client)).toEqual(before)
+  })
+
+  test('is refused at once on a socket that is not connected, and nothing is set later', async () => {
+    await using pair = await connectedPair({
+      prepare: (client) =>
+        expectError(
+          thrownBy(() => call(client)),
+          kind,
+          words,
+        ),
+    })
+    expect(getKeepalive(pair.client).enabled).toBe(false)
+    expect(stateOf(pair.client)).toEqual(stateOf(pair.accepted))
+  })
+})
+
+describe('whatever comes', () => {
+  const CODES = ['ERR_INVALID_ARG_TYPE', 'ERR_INVALID_ARG_VALUE', 'ERR_OUT_OF_RANGE']
+  const RUNS = 3000
+
+  /** Sets, and gives the state that must be there now: the set one, or on a documented error the old one. */
+  function attempt(socket: Socket, call: () => void, wanted: (before: State) => State): void {
+    const before = stateOf(socket)
+    let expected: State
+    try {
+      call()
+      expected = wanted(before)
+    } catch (error) {
+      expect(CODES).toContain((error as { code?: string }).code)
+      expect((error as Error).message).toMatch(/Expected|Unknown field|Node's own API/)
+      expected = before
+    }
+    expect(stateOf(socket)).toEqual(expected)
+  }
+  type State = ReturnType<typeof stateOf>
+
+  const number = fc.oneof(
+    fc.integer({ min: -2, max: 130 }),
+    fc.integer({ min: 32700, max: 32800 }),
+    fc.integer(),
+    fc.double(),
+    fc.maxSafeInteger(),
+  )
+  const value = fc.oneof(
+    { weight: 8, arbitrary: number },
+    { weight: 2, arbitrary: fc.constant(undefined) },
+    { weight: 1, arbitrary: fc.anything({ withBigInt: true, withBoxedValues: true }) },
+  )
+  const inRange = (value: unknown, max: number) =>
+    value === undefined || (Number.isInteger(value) && Number(value) >= 1 && Number(value) <= max)
+  const defined = (object: object) =>
+    Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined))
+
+  test('exactly these values are read back, or a documented error and nothing changed', async () => {
+    await using pair = await connectedPair()
+    let accepted = 0
+    fc.assert(
+      fc.property(
+        fc.record({ idle: value, interval: value, count: value }, { requiredKeys: [] }),
+        (fields) => {
+          attempt(
+            pair.client,
+            () => {
+              setKeepalive(pair.client, fields as KeepaliveOptions)
+              accepted++
+              // Nothing that the kernel would have cut or refused gets through.
+              const { idle, interval, count } = fields
+              expect([inRange(idle, 32767), inRange(interval, 32767), inRange(count, 127)]).toEqual(
+                [true, true, true],
+              )
+            },
+            (before) => ({ ...before, enabled: true, ...defined(fields) }),
+          )
+        },
+      ),
+      { numRuns: RUNS },
+    )
+    expect(accepted).toBeGreaterThan(RUNS / 20)
+    expect(accepted).toBeLessThan(RUNS)
+  })
+
+  test('every good value is accepted', async () => {
+    await using pair = await connectedPair()
+    const field = (max: number) => fc.option(fc.integer({ min: 1, max }), { nil: undefined })
+    fc.assert(
+      fc.property(
+        fc.record({ idle: field(32767), interval: field(32767), count: field(127) }),
+        fc.integer({ min: 0, max: 2 ** 31 - 1 }),
+        (fields, userTimeout) => {
+          const before = stateOf(pair.client)
+          setKeepalive(pair.client, fields)
+          setUserTimeout(pair.client, userTimeout)
+          expect(stateOf(pair.client)).toEqual({
+            ...before,
+            enabled: true,
+            ...defined(fields),
+            userTimeout,
+          })
+        },
+      ),
+      { numRuns: RUNS },
+    )
+  })
+
+  test('a user timeout', async () => {
+    await using pair = await connectedPair()
+    fc.assert(
+      fc.property(value, (ms) => {
+        attempt(
+          pair.client,
+          () => setUserTimeout(pair.client, ms as number),
+          (before) => ({ ...before, userTimeout: (ms as number) + 0 }),
+        )
+      }),
+      { numRuns: RUNS },
+    )
+  })
+
+  test('options of any shape', async () => {
+    await using pair = await connectedPair()
+    fc.assert(
+      fc.property(fc.anything({ withBigInt: true, withNullPrototype: true }), (anything) => {
+        attempt(
+          pair.client,
+          () => setKeepalive(pair.client, anything as KeepaliveOptions),
+          // What passes is true, false, or an object without any field.
+          (before) => ({ ...before, enabled: anything !== false }),
+        )
+      }),
+      { numRuns: RUNS },
+    )
+  })
+})
+
+// ---------------------------------------------------------------- what is no TCP socket
+
+type Call = [name: string, call: (socket: Socket) => unknown]
+const setters: Call[] = [
+  ['setKeepalive', (socket) => setKeepalive(socket, GOOD)],
+  ['setUserTimeout', (socket) => setUserTimeout(socket, 90_000)],
+]
+const getters: Call[] = [
+  ['getKeepalive', getKeepalive],
+  ['getUserTimeout', getUserTimeout],
+  ['unplug', unplug],
+]
+const all = [...setters, ...getters]
+
+describe('in place of a socket', () => {
+  const datagram = createSocket('udp4')
+  const strangers: [string, unknown, string[]][] = [
+    ['null', null, ['received null']],
+    ['undefined', undefined, ['received undefined']],
+    ['a plain object', { fd: 5 }, ['{ fd: 5 } (object)']],
+    ['a descriptor', 5, ['5 (number)', 'Descriptors are not taken: pass the socket']],
+    ['a string', '127.0.0.1:80', ["'127.0.0.1:80' (string)"]],
+    ['a function', () => {}, ['(function)']],
+    ['an array of sockets', [new Socket()], ['(object)']],
+    ['a promise', Promise.resolve(), ['an instance of Promise']],
+    ['a dgram socket', datagram, ['an instance of Socket', 'A datagram socket has no TCP options']],
+    ['a class', Socket, ['(function)']],
+    ['a wrapper of a socket', { socket: new Socket() }, ['Pass its socket property']],
+  ]
+  describe.each(strangers)('%s', (_name, stranger, words) => {
+    test.each(all)('%s says what it takes', (_name, call) => {
+      const error = thrownBy(() => call(stranger as Socket))
+      expectError(error, TYPE, ['Expected a net.Socket', ...words])
+    })
+  })
+
+  test('an http request', () => {
+    const pending = request({ host: '127.0.0.1', port: 1 }).on('error', () => {})
+    for (const [, call] of all) {
+      expectError(
+        thrownBy(() => call(pending as unknown as Socket)),
+        TYPE,
+        ['ClientRequest'],
+      )
+    }
+    pending.destroy()
+  })
+
+  test.each(getters)('%s takes sockets only, no server', (_name, call) => {
+    const error = thrownBy(() => call(createServer() as unknown as Socket))
+    expectError(error, TYPE, ['Expected a net.Socket', 'an instance of Server'])
+  })
+
+  test('a number of arguments too small', () => {
+    expect(() => (setKeepalive as unknown as () => void)()).toThrow(TypeError)
+    expect(() => (setUserTimeout as unknown as () => void)()).toThrow(TypeError)
+    expect(() => (getKeepalive as unknown as () => void)()).toThrow(TypeError)
+  })
+})
+
+describe('a destroyed socket', () => {
+  const closed = { code: 'ERR_SOCKET_CLOSED', message: expect.stringContaining('destroyed') }
+
+  test.each(all)('%s: one that was connected', async (_name, call) => {
+    let pair: Pair
+    {
+      await using ended = await connectedPair()
+      pair = ended
+      ended.client.destroy()
+      expect(thrownBy(() => call(ended.client))).toMatchObject(closed)
+    }
+    expect(thrownBy(() => call(pair.client))).toMatchObject(closed)
+    expect(thrownBy(() => call(pair.accepted))).toMatchObject(closed)
+  })
+
+  test.each(all)('%s: one that never was', (_name, call) => {
+    expect(thrownBy(() => call(new Socket().destroy()))).toMatchObject(closed)
+  })
+
+  test.each(all)('%s: under TLS', async (_name, call) => {
+    await using pair = await connectedPair({ tls: true })
+    pair.client.destroy()
+    expect(thrownBy(() => call(pair.client))).toMatchObject(closed)
+  })
+})
+
+describe('a Unix-domain socket', () => {
+  async function unixPair() {
+    const folder = mkdtempSync(join(tmpdir(), 'tcp-keepalive-'))
+    const server = createServer().listen(join(folder, 'socket'))
+    await once(server, 'listening')
+    const accepted = once(server, 'connection') as Promise<[Socket]>
+    const client = connect(join(folder, 'socket'))
+    const [[peer]] = await Promise.all([accepted, once(client, 'connect')])
+    return {
+      client,
+      accepted: peer,
+      [Symbol.dispose]() {
+        client.destroy()
+        peer.destroy()
+        server.close()
+        rmSync(folder, { recursive: true })
+      },
+    }
+  }
+
+  const options = {
+    setKeepalive: 'TCP_KEEPIDLE',
+    setUserTimeout: 'TCP_USER_TIMEOUT',
+    getKeepalive: 'TCP_KEEPIDLE',
+    getUserTimeout: 'TCP_USER_TIMEOUT',
+  }
+
+  test.each(all)('%s: ENOTSUP with its option', async (name, call) => {
+    using pair = await unixPair()
+    for (const socket of [pair.client, pair.accepted]) {
+      const error = thrownBy(() => call(socket))
+      expect(error).toBeInstanceOf(SocketOptionError)
+      expect(error).toMatchObject({
+        name: 'SocketOptionError',
+        code: 'ENOTSUP',
+        errno: -95,
+        syscall: name.startsWith('set') ? 'setsockopt' : 'getsockopt',
+        changed: [],
+        message: expect.stringContaining('not a TCP socket'),
+        ...(name in options && { option: options[name as keyof typeof options] }),
+      })
+    }
+  })
+
+  test('SO_KEEPALIVE, which the kernel would accept without effect', async () => {
+    using pair = await unixPair()
+    for (const on of [true, false]) {
+      expect(thrownBy(() => setKeepalive(pair.client, on))).toMatchObject({
+        code: 'ENOTSUP',
+        option: 'SO_KEEPALIVE',
+      })
+    }
+  })
+
+  test('TLS over it', async () => {
+    using pair = await unixPair()
+    const over = new TLSSocket(pair.client).on('error', () => {})
+    for (const [, call] of all) {
+      expect(thrownBy(() => call(over))).toMatchObject({ code: 'ENOTSUP' })
+    }
+    over.destroy()
+  })
+})
+
+describe('TLS over a stream', () => {
+  const stream = () => new Duplex({ read() {}, write: (_chunk, _encoding, done) => done() })
+
+  test.each(all)('%s says to pass the TCP socket', (_name, call) => {
+    const socket = new TLSSocket(stream())
+    expectError(
+      thrownBy(() => call(socket)),
+      VALUE,
+      ['over a stream', 'Pass the TCP socket'],
+    )
+    socket.destroy()
+  })
+})
