@@ -1,0 +1,157 @@
+/** The connections whose cable `tcp-keepalive check` pulls. */
+import { type AddressInfo, connect, createServer, type Server, Socket } from 'node:net'
+import { connect as connectTls, createServer as createTlsServer } from 'node:tls'
+import { setKeepalive } from '../keepalive.js'
+import { type DetectionSettings, kernelDetectionTime } from '../kernel-rules.js'
+import { systemDefaults } from '../system-defaults.js'
+import { unplug } from '../testing.js'
+import { setUserTimeout } from '../user-timeout.js'
+import { silentPort } from './silent-port.js'
+
+/** One connection, and what the kernel's rules say of it. */
+export interface Case {
+  name: string
+  /** As somebody would write them. */
+  settings: string
+  /** Milliseconds until the error. */
+  predicted: number
+  /** Makes the connection; `begin` lets its peer go silent. */
+  prepare(ground: Ground): Promise<Ready>
+}
+
+export interface Ready {
+  socket: Socket
+  begin(): void
+}
+
+/** What the cases share: a peer that reads everything, plain and over TLS. */
+export interface Ground {
+  port: number
+  tlsPort: number
+  silentPort: number
+  close(): Promise<void>
+}
+
+// TLS without a certificate: both ends know the same key.
+const psk = Buffer.from('tcp-keepalive check')
+
+export async function openGround(): Promise<Ground> {
+  const accepted = new Set<Socket>()
+  const readAll = (socket: Socket): void => {
+    accepted.add(socket)
+    socket.on('error', () => {})
+    socket.resume()
+  }
+  const plain = createServer(readAll)
+  const tls = createTlsServer({ ciphers: 'PSK', pskCallback: () => psk }, readAll)
+  const silent = await silentPort()
+  return {
+    port: await listen(plain),
+    tlsPort: await listen(tls),
+    silentPort: silent.port,
+    async close() {
+      plain.close()
+      tls.close()
+      for (const socket of accepted) socket.destroy()
+      await silent.close()
+    },
+  }
+}
+
+async function listen(server: Server): Promise<number> {
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return (server.address() as AddressInfo).port
+}
+
+async function connected(socket: Socket, event: 'connect' | 'secureConnect'): Promise<Socket> {
+  await new Promise<void>((resolve, reject) => {
+    socket.once(event, resolve)
+    socket.once('error', reject)
+  })
+  return socket.removeAllListeners('error')
+}
+
+const plain = ({ port }: Ground): Promise<Socket> =>
+  connected(connect(port, '127.0.0.1'), 'connect')
+
+const tls = ({ tlsPort }: Ground): Promise<Socket> =>
+  connected(
+    connectTls({
+      port: tlsPort,
+      host: '127.0.0.1',
+      ciphers: 'PSK',
+      checkServerIdentity: () => undefined,
+      pskCallback: () => ({ psk, identity: 'check' }),
+    }),
+    'secureConnect',
+  )
+
+const KEEPALIVE = { idle: 2, interval: 1, count: 3 }
+const USER_TIMEOUT = 4000
+
+function connectionCase(
+  name: string,
+  settings: DetectionSettings,
+  open: (ground: Ground) => Promise<Socket>,
+  written: boolean,
+): Case {
+  const { idle, interval, count, userTimeout } = settings
+  const time = kernelDetectionTime(settings, systemDefaults())
+  return {
+    name,
+    settings: inWords(settings),
+    predicted: (written ? time.unacknowledged : time.idle) ?? Infinity,
+    async prepare(ground) {
+      const socket = await open(ground)
+      if (idle !== undefined) setKeepalive(socket, { idle, interval, count })
+      if (userTimeout !== undefined) setUserTimeout(socket, userTimeout)
+      return {
+        socket,
+        begin() {
+          unplug(socket)
+          if (written) socket.write('are you there?')
+        },
+      }
+    },
+  }
+}
+
+function inWords({ idle, interval, count, userTimeout }: DetectionSettings): string {
+  const words: string[] = []
+  if (idle !== undefined) words.push(`idle ${idle} s, interval ${interval} s, count ${count}`)
+  if (userTimeout !== undefined) words.push(`user timeout ${userTimeout} ms`)
+  return words.join('; ')
+}
+
+const nodeCase: Case = {
+  name: "idle, Node's own",
+  settings: 'socket.setKeepAlive(true)',
+  predicted: kernelDetectionTime({ enabled: true }, systemDefaults()).idle ?? Infinity,
+  async prepare(ground) {
+    const socket = (await plain(ground)).setKeepAlive(true)
+    return { socket, begin: () => void unplug(socket) }
+  },
+}
+
+const connectCase: Case = {
+  name: 'connecting, no answer',
+  settings: inWords({ userTimeout: USER_TIMEOUT }),
+  predicted: kernelDetectionTime({ userTimeout: USER_TIMEOUT }, systemDefaults()).connecting,
+  async prepare({ silentPort: port }) {
+    const socket = new Socket()
+    setUserTimeout(socket, USER_TIMEOUT)
+    return { socket, begin: () => void socket.connect(port, '127.0.0.1') }
+  },
+}
+
+export function cases(): Case[] {
+  return [
+    nodeCase,
+    connectionCase('idle, keepalive', KEEPALIVE, plain, false),
+    connectionCase('idle, keepalive, TLS', KEEPALIVE, tls, false),
+    connectionCase('in flight, keepalive only', KEEPALIVE, plain, true),
+    connectionCase('in flight, user timeout', { userTimeout: USER_TIMEOUT }, plain, true),
+    connectionCase('in flight, both, TLS', { ...KEEPALIVE, userTimeout: USER_TIMEOUT }, tls, true),
+    connectCase,
+  ]
+}

@@ -1,0 +1,62 @@
+/** Pulls every cable at the same moment and waits for what the kernel says. */
+import { performance } from 'node:perf_hooks'
+import { type Case, cases, openGround } from './cases.js'
+
+/** One case while it runs, and afterwards. Times are milliseconds since the cable was pulled. */
+export interface Result extends Case {
+  /** When the error came; undefined while there is none. */
+  measured: number | undefined
+  error: NodeJS.ErrnoException | undefined
+}
+
+/** Nothing is waited for that the kernel would take longer for. */
+const PATIENCE_MS = 12_000
+/** The kernel's timers are never early, but may be an eighth late; the loop may be busy. */
+const EARLY_MS = 100
+const LATE_MS = 750
+
+/** Whether the case can end while somebody watches. */
+export function isSoon({ predicted }: Case): boolean {
+  return predicted < PATIENCE_MS
+}
+
+/** Whether what happened is what the kernel's rules said. */
+export function isAsPredicted(result: Result): boolean {
+  const { measured, predicted } = result
+  if (!isSoon(result)) return measured === undefined
+  return measured !== undefined && measured > predicted - EARLY_MS && measured < predicted + LATE_MS
+}
+
+/** Runs all cases; `progress` is called with the time at every step. */
+export async function runCases(
+  progress: (results: readonly Result[], elapsed: number) => void,
+): Promise<readonly Result[]> {
+  const ground = await openGround()
+  const results: Result[] = cases().map((each) => ({
+    ...each,
+    measured: undefined,
+    error: undefined,
+  }))
+  const ready = await Promise.all(results.map((result) => result.prepare(ground)))
+  const begin = performance.now()
+  const elapsed = (): number => performance.now() - begin
+  ready.forEach(({ socket }, index) => {
+    socket.on('error', (error) => {
+      Object.assign(results[index] as Result, { measured: elapsed(), error })
+    })
+  })
+  for (const { begin: goSilent } of ready) goSilent()
+
+  const end = Math.max(...results.filter(isSoon).map(({ predicted }) => predicted)) + LATE_MS
+  while (
+    elapsed() < end &&
+    results.some((result) => isSoon(result) && result.measured === undefined)
+  ) {
+    progress(results, elapsed())
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+  progress(results, elapsed())
+  for (const { socket } of ready) socket.destroy()
+  await ground.close()
+  return results
+}

@@ -1,0 +1,43 @@
+#!/usr/bin/env node
+/** `npx tcp-keepalive check` */
+import { Report } from './check/report.js'
+import { isAsPredicted, runCases } from './check/run.js'
+import { support } from './support.js'
+
+const HELP = `Usage: tcp-keepalive check
+
+  check   pulls the cable of real connections on this machine and shows when each
+          becomes an error. Takes about ten seconds, needs no privileges.
+          Exits with 1 when a time is not the predicted one, with 2 when this
+          system cannot do it.
+`
+
+async function check(): Promise<number> {
+  const reason = support.unplug
+  if (reason !== true) {
+    process.stderr.write(`tcp-keepalive check cannot run here: ${reason}\n`)
+    return 2
+  }
+  const report = new Report(process.stdout)
+  report.begin()
+  let elapsed = 0
+  const results = await runCases((running, now) => {
+    elapsed = now
+    report.progress(running, now)
+  })
+  report.end(results, elapsed)
+  return results.every(isAsPredicted) ? 0 : 1
+}
+
+async function main([command, ...rest]: string[]): Promise<number> {
+  if (command === 'check' && rest.length === 0) return check()
+  const asked = command === undefined || command === '--help' || command === '-h'
+  ;(asked ? process.stdout : process.stderr).write(
+    asked ? HELP : `Unknown command: ${[command, ...rest].join(' ')}\n\n${HELP}`,
+  )
+  return asked ? 0 : 2
+}
+
+main(process.argv.slice(2)).then((code) => {
+  process.exitCode = code
+})
