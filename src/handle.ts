@@ -2,6 +2,7 @@
  * The only file that knows what Node hides below a socket: the handle, its
  * descriptor, and the moments at which it connects, listens, accepts and closes.
  */
+import type { AsyncResource } from 'node:async_hooks'
 import { type Server, Socket } from 'node:net'
 import { debug } from './debug.js'
 import { invalidValue, SocketOptionError, type SocketOptionName } from './errors.js'
@@ -35,6 +36,8 @@ export interface Connection {
   held: boolean
   /** The number under which the descriptor is watched, 0 when it is not. */
   ticket: number
+  /** Where the descriptor was first watched: the context of its `'error'`. */
+  resource: AsyncResource | undefined
   /** Called when the handle closes, while `socket.errored` tells why. */
   onclose: ((handle: TcpHandle, connection: Connection) => void) | undefined
 }

@@ -6,15 +6,12 @@
  * environment's watcher does, and here it becomes the socket's `'error'`.
  */
 import { AsyncResource } from 'node:async_hooks'
+import type { Socket } from 'node:net'
+import { constants } from 'node:os'
 import { debug } from './debug.js'
 import { systemError } from './errors.js'
-import { type Connection, connectionOf, hookTls, type TcpHandle } from './handle.js'
+import { type Connection, connectionOf, handleOf, hookTls, type TcpHandle } from './handle.js'
 import { native } from './native.js'
-
-interface Watched extends Connection {
-  /** Where the socket was set: its `'error'` runs there, not in another socket's context. */
-  resource: AsyncResource
-}
 
 /** The live handles by descriptor. A handle leaves when it closes. */
 const watched = new Map<number, TcpHandle>()
@@ -36,23 +33,24 @@ export function watch(handle: TcpHandle, connection: Connection): void {
   hookTls()
   const descriptor = handle.fd
   lastTicket = (lastTicket % 0x7fffffff) + 1
-  const ticket = lastTicket
-  const result = native().watch(descriptor, ticket)
+  const result = native().watch(descriptor, lastTicket)
   if (result !== 0) {
     debug('descriptor %d is not watched: %d', descriptor, result)
     return
   }
-  connection.ticket = ticket
-  ;(connection as Watched).resource = new AsyncResource('TCPKEEPALIVE', {
-    requireManualDestroy: true,
-  })
+  connection.ticket = lastTicket
+  // So that 'error' runs where the socket was set, not in another socket's context.
+  connection.resource = new AsyncResource('TCPKEEPALIVE', MANUAL)
   watched.set(descriptor, handle)
 }
+
+const MANUAL = { requireManualDestroy: true }
 
 /** To be called when the handle closes, while it still has its descriptor. */
 export function unwatch(handle: TcpHandle, connection: Connection): void {
   if (connection.ticket === 0) return
   connection.ticket = 0
+  connection.resource?.emitDestroy()
   const descriptor = handle.fd
   if (watched.get(descriptor) === handle) watched.delete(descriptor)
 }
@@ -60,48 +58,72 @@ export function unwatch(handle: TcpHandle, connection: Connection): void {
 function notified(count: number): void {
   const { integers } = native()
   for (let i = 0; i < count; i++) {
-    const descriptor = integers[2 * i] as number
-    const ticket = integers[2 * i + 1] as number
-    const handle = watched.get(descriptor)
+    const handle = watched.get(integers[2 * i] as number)
     const connection = handle === undefined ? undefined : connectionOf(handle)
     // A descriptor that was handed to another process may still tell of its old connection.
-    if (handle === undefined || connection === undefined || connection.ticket !== ticket) continue
-    settle(handle, connection, ticket, handle.bytesRead, 0)
+    if (handle === undefined || connection?.ticket !== integers[2 * i + 1]) continue
+    settle(handle, connection as Connection, 0)
   }
 }
 
-/** Long enough for the loop to poll in between, short enough for two to be told within 100 ms. */
+/** Long enough for the loop to poll in between. */
 const TURN_MS = 20
+/** Still told within 100 ms of the kernel's decision. */
+const QUIET_TURNS = 3
+/** A second, for a consumer that has taken data after the death: it is slow, but there. */
+const PATIENT_TURNS = 50
 
 /**
- * Node comes first: what it still reads belongs to the user, and an error that it
- * finds it reports itself. Only when it has read nothing for two turns nobody is
+ * Node comes first: what is still read belongs to the user, and an error that Node
+ * finds it reports itself. Only when nothing was read for some turns nobody is
  * going to.
+ *
+ * @param taken An error that was taken from the kernel before, 0 for none.
  */
-function settle(
-  handle: TcpHandle,
-  connection: Connection,
-  ticket: number,
-  bytesRead: number,
-  quietTurns: number,
-): void {
-  setTimeout(() => {
-    const { socket } = connection
-    if (connection.ticket !== ticket || socket === undefined || socket.destroyed) return
-    const now = handle.bytesRead
+function settle(handle: TcpHandle, connection: Connection, taken: number): void {
+  const { ticket } = connection
+  let { bytesRead } = handle
+  let buffered = connection.socket?.readableLength ?? 0
+  let signs = 0
+  let quiet = 0
+  const timer = setTimeout(() => {
+    const socket = present(handle, connection, ticket)
+    if (socket === undefined) return
+    const progress = handle.bytesRead !== bytesRead || socket.readableLength < buffered
+    bytesRead = handle.bytesRead
+    buffered = socket.readableLength
+    if (progress) signs++
     // Reading SO_ERROR while connecting would make Node believe in a connection.
-    const quiet = now === bytesRead && !socket.connecting ? quietTurns + 1 : 0
-    if (quiet < 2) settle(handle, connection, ticket, now, quiet)
-    else report(handle, connection as Watched)
+    quiet = progress || socket.connecting ? 0 : quiet + 1
+    // Filling its buffer is one sign that Node gives without a consumer.
+    if (quiet < (signs > 1 ? PATIENT_TURNS : QUIET_TURNS)) timer.refresh()
+    else report(handle, connection, socket, taken === 0 ? native().takeError(handle.fd) : taken)
   }, TURN_MS).unref()
 }
 
-function report(handle: TcpHandle, connection: Watched): void {
-  const error = native().takeError(handle.fd)
+/** The socket, if the handle is still its own: a handle on its way to another process is not. */
+function present(handle: TcpHandle, connection: Connection, ticket: number): Socket | undefined {
+  const { socket } = connection
+  return connection.ticket === ticket &&
+    socket !== undefined &&
+    !socket.destroyed &&
+    handleOf(socket) === handle
+    ? socket
+    : undefined
+}
+
+function report(handle: TcpHandle, connection: Connection, socket: Socket, error: number): void {
   // 0 is an orderly end: both sides have finished, nothing was lost.
   if (error <= 0) return
+  // The kernel says EPIPE where the peer had ended before it reset: what it sent is
+  // complete, and Node would deliver it. So does a peer that has long forgotten the
+  // connection answer a keepalive probe.
+  if (error === constants.errno.EPIPE && !socket.readableEnded) {
+    socket.once('end', () => settle(handle, connection, error))
+    return
+  }
   debug('descriptor %d: the kernel ended it with %d while nobody was reading', handle.fd, error)
-  connection.resource.runInAsyncScope(() => {
-    connection.socket?.destroy(systemError(-error, 'read'))
+  connection.resource?.runInAsyncScope(() => {
+    socket.destroy(systemError(-error, 'read'))
   })
 }

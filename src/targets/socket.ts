@@ -73,7 +73,15 @@ function connect(handle: TcpHandle, socket: Socket, settings: Settings = UNTOUCH
 
 /** A record for a handle that this library sets. */
 export function newConnection(socket: Socket | undefined, settings: Settings): Connection {
-  return { socket, settings, shared: true, held: false, ticket: 0, onclose: closed }
+  return {
+    socket,
+    settings,
+    shared: true,
+    held: false,
+    ticket: 0,
+    resource: undefined,
+    onclose: closed,
+  }
 }
 
 /** What follows from having set a handle: it is remembered, held and watched. */
