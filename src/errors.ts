@@ -1,6 +1,6 @@
 import { getSystemErrorName, inspect } from 'node:util'
 
-/** The kernel's name of an option that this library sets. */
+/** The kernel's name of an option that this library sets or reads. */
 export type SocketOptionName =
   | 'TCP_USER_TIMEOUT'
   | 'TCP_RTO_MAX_MS'
@@ -8,6 +8,7 @@ export type SocketOptionName =
   | 'TCP_KEEPINTVL'
   | 'TCP_KEEPCNT'
   | 'SO_KEEPALIVE'
+  | 'TCP_INFO'
 
 /** In the order in which they are written, which is the native `Option` enum's. */
 export const OPTION_NAMES: readonly SocketOptionName[] = [

@@ -7,6 +7,7 @@ export interface Support {
   readonly getKeepalive: true | string
   readonly setUserTimeout: true | string
   readonly getUserTimeout: true | string
+  readonly getTcpInfo: true | string
   /** Errors of sockets that nobody is reading. */
   readonly watch: true | string
   /** `unplug` of `tcp-keepalive/testing`. */
@@ -20,6 +21,12 @@ function binary(): true | string {
   } catch (error) {
     return (error as Error).message
   }
+}
+
+function linuxOnly(): true | string {
+  const loads = binary()
+  if (loads !== true || process.platform === 'linux') return loads
+  return `TCP_INFO is read on Linux only, not on ${process.platform}.`
 }
 
 function watching(): true | string {
@@ -49,6 +56,9 @@ export const support: Support = {
   },
   get getUserTimeout() {
     return binary()
+  },
+  get getTcpInfo() {
+    return linuxOnly()
   },
   get watch() {
     return watching()

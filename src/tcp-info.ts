@@ -1,0 +1,187 @@
+import type { Socket } from 'node:net'
+import { SocketOptionError, unavailable } from './errors.js'
+import { native } from './native.js'
+import { descriptorOf } from './read.js'
+
+/** The kernel's names (include/net/tcp_states.h), by its numbers. */
+const STATES = [
+  'UNKNOWN',
+  'ESTABLISHED',
+  'SYN_SENT',
+  'SYN_RECV',
+  'FIN_WAIT1',
+  'FIN_WAIT2',
+  'TIME_WAIT',
+  'CLOSE',
+  'CLOSE_WAIT',
+  'LAST_ACK',
+  'LISTEN',
+  'CLOSING',
+  'NEW_SYN_RECV',
+] as const
+
+/**
+ * The state of a connection (RFC 9293 section 3.3.2, in the kernel's spelling).
+ * `'CLOSE'` is dead: given up or reset; the descriptor is still open.
+ */
+export type TcpState = (typeof STATES)[number]
+
+/**
+ * What the kernel knows about a connection: `struct tcp_info` of linux/tcp.h, filled
+ * by tcp_get_info() of net/ipv4/tcp.c. The unit is in each name: microseconds (`Us`),
+ * milliseconds (`Ms`), bytes, segments; without one it is a plain count.
+ *
+ * A field that the running kernel lacks is absent.
+ */
+export interface TcpInfo {
+  /** tcpi_state, by name. */
+  state: TcpState
+  /** tcpi_retransmits: retransmission timeouts in a row that nothing has answered. Survives death. */
+  retransmits: number
+  /** tcpi_probes: keepalive or zero-window probes in a row that nothing has answered. Survives death. */
+  probes: number
+  /** tcpi_backoff: how often the retransmission timeout has been doubled. 0 once dead. */
+  backoff: number
+  /** tcpi_rto: the retransmission timeout as it stands, doublings included. */
+  rtoUs: number
+  /** tcpi_rtt: the smoothed round-trip time (RFC 6298, SRTT). */
+  rttUs: number
+  /** tcpi_rttvar: the round-trip time's variation (RFC 6298, RTTVAR). */
+  rttVarianceUs: number
+  /** tcpi_min_rtt: the least round-trip time within the kernel's window; 4294967295 before the first sample. */
+  minRttUs: number
+  /** tcpi_rcv_rtt: the round-trip time as the receiving side sees it; 0 until it does. */
+  receiveRttUs: number
+  /** tcpi_unacked: sent and not acknowledged. 0 once dead. */
+  unacknowledgedSegments: number
+  /** tcpi_lost: of those, believed to be lost. */
+  lostSegments: number
+  /** tcpi_sacked: of those, selectively acknowledged. */
+  sackedSegments: number
+  /** tcpi_retrans: of those, sent again and still under way. */
+  retransmittedSegments: number
+  /** tcpi_total_retrans: sent again in the connection's whole life. */
+  totalRetransmittedSegments: number
+  /** tcpi_notsent_bytes: written by the program and not sent yet. */
+  notSentBytes: number
+  /** tcpi_bytes_sent, retransmissions included. Linux 4.19. */
+  sentBytes?: number
+  /** tcpi_bytes_retrans. Linux 4.19. */
+  retransmittedBytes?: number
+  /** tcpi_bytes_acked: acknowledged by the peer; the SYN counts as one. */
+  acknowledgedBytes: number
+  /** tcpi_bytes_received: received in order, read by the program or not; the FIN counts as one. */
+  receivedBytes: number
+  /** tcpi_segs_out: sent, those without data included. */
+  sentSegments: number
+  /** tcpi_segs_in: received, those without data included. */
+  receivedSegments: number
+  /** tcpi_last_data_sent: since data was last sent. Meaningless before the first. */
+  lastDataSentMs: number
+  /** tcpi_last_data_recv: since data was last received. Meaningless before the first. */
+  lastDataReceivedMs: number
+  /** tcpi_last_ack_recv: since the peer last acknowledged anything, a probe included. Survives death. */
+  lastAckReceivedMs: number
+  /** tcpi_snd_cwnd: the congestion window. */
+  congestionWindowSegments: number
+  /** tcpi_snd_ssthresh: where slow start ends; 2147483647 until there is such a limit. */
+  slowStartThresholdSegments: number
+  /** tcpi_snd_wnd: how much the peer is ready to receive; 0 when it does not read. Linux 5.4. */
+  sendWindowBytes?: number
+  /** tcpi_rcv_wnd: how much this end is ready to receive. Linux 6.2. */
+  receiveWindowBytes?: number
+  /** tcpi_rcv_space: the receive buffer's room by its own tuning. */
+  receiveSpaceBytes: number
+  /** tcpi_snd_mss: the largest segment that is sent. */
+  sendMssBytes: number
+  /** tcpi_rcv_mss: the largest segment that is likely to be received. */
+  receiveMssBytes: number
+  /** tcpi_pmtu: the path's MTU. */
+  pathMtuBytes: number
+  /** tcpi_delivery_rate: bytes per second that were delivered of late; 0 before the first sample. */
+  deliveryRateBytesPerSecond: number
+}
+
+let fields: Float64Array | undefined
+
+/** The kernel writes the same fields every time: what it has not written is NaN for good. */
+function prepare(): Float64Array {
+  fields = native().fields.fill(Number.NaN)
+  return fields
+}
+
+/**
+ * Reads TCP_INFO: a connection's state, round-trip time, retransmissions, probes,
+ * what is outstanding, and for how long the peer has been silent. Linux.
+ *
+ * @param socket A connected net.Socket or tls.TLSSocket, or one that is connecting.
+ * @throws {TypeError} ERR_INVALID_ARG_TYPE.
+ * @throws {Error} ERR_SOCKET_NOT_CONNECTED until there is a descriptor, ERR_SOCKET_CLOSED,
+ * ERR_FEATURE_UNAVAILABLE_ON_PLATFORM.
+ * @throws {SocketOptionError} The kernel refused.
+ * @see tcp(7); include/uapi/linux/tcp.h; net/ipv4/tcp.c, tcp_get_info
+ *
+ * @example
+ * const { state, rttUs, unacknowledgedSegments, lastAckReceivedMs } = getTcpInfo(socket)
+ */
+export function getTcpInfo(socket: Socket): TcpInfo {
+  const descriptor = descriptorOf(socket, 'TCP_INFO')
+  const f = fields ?? prepare()
+  const length = native().tcpInfo(descriptor)
+  if (length < 0) throw refused(length)
+  // In the order of ReadTcpInfo in native/sockopt_linux.cc. One literal, because an
+  // object that grows costs several times the system call.
+  const info: TcpInfo = {
+    state: STATES[f[0] as number] ?? 'UNKNOWN',
+    retransmits: f[1] as number,
+    probes: f[2] as number,
+    backoff: f[3] as number,
+    rtoUs: f[4] as number,
+    rttUs: f[5] as number,
+    rttVarianceUs: f[6] as number,
+    minRttUs: f[7] as number,
+    receiveRttUs: f[8] as number,
+    unacknowledgedSegments: f[9] as number,
+    lostSegments: f[10] as number,
+    sackedSegments: f[11] as number,
+    retransmittedSegments: f[12] as number,
+    totalRetransmittedSegments: f[13] as number,
+    notSentBytes: f[14] as number,
+    sentBytes: f[15] as number,
+    retransmittedBytes: f[16] as number,
+    acknowledgedBytes: f[17] as number,
+    receivedBytes: f[18] as number,
+    sentSegments: f[19] as number,
+    receivedSegments: f[20] as number,
+    lastDataSentMs: f[21] as number,
+    lastDataReceivedMs: f[22] as number,
+    lastAckReceivedMs: f[23] as number,
+    congestionWindowSegments: f[24] as number,
+    slowStartThresholdSegments: f[25] as number,
+    sendWindowBytes: f[26] as number,
+    receiveWindowBytes: f[27] as number,
+    receiveSpaceBytes: f[28] as number,
+    sendMssBytes: f[29] as number,
+    receiveMssBytes: f[30] as number,
+    pathMtuBytes: f[31] as number,
+    deliveryRateBytesPerSecond: f[32] as number,
+  }
+  return length < COMPLETE_BYTES ? withoutAbsent(info) : info
+}
+
+/** The struct with all of these fields; tcpi_rcv_wnd of Linux 6.2 is the last of them. */
+const COMPLETE_BYTES = 236
+
+function withoutAbsent(info: TcpInfo): TcpInfo {
+  return Object.fromEntries(
+    Object.entries(info).filter(([, value]) => !Number.isNaN(value)),
+  ) as unknown as TcpInfo
+}
+
+const UNAVAILABLE = new Set([-38, -4054])
+
+function refused(errno: number): Error {
+  return UNAVAILABLE.has(errno)
+    ? unavailable(`TCP_INFO is read on Linux only, not on ${process.platform}.`)
+    : new SocketOptionError('getsockopt', errno, 'TCP_INFO')
+}
