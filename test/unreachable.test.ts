@@ -1,0 +1,117 @@
+/**
+ * The kernel's verdict is not always ETIMEDOUT: what the network has said meanwhile
+ * wins. Two hosts on one cable, in network namespaces (support/two-hosts.sh).
+ */
+import { spawnSync } from 'node:child_process'
+import { join } from 'node:path'
+import { beforeEach, describe, expect, test } from 'vitest'
+import { answerOf } from './support/child.ts'
+
+/** How this user makes a network namespace, if at all: root, or with a user namespace around it. */
+const unshare = [
+  ['unshare', '--net'],
+  ['unshare', '--net', '--user', '--map-root-user'],
+].find(([file = '', ...args]) => {
+  const veth = 'ip link add left type veth peer name right && nsenter --version'
+  return spawnSync(file, [...args, 'sh', '-c', veth]).status === 0
+})
+
+beforeEach(({ skip }) => {
+  if (unshare === undefined) {
+    skip(
+      'no network namespaces: neither root nor user namespaces, or no unshare, nsenter, ip or veth',
+    )
+  }
+})
+
+interface Verdict {
+  code: string
+  errno: number
+  syscall: string
+  message: string
+  dead: boolean
+  seconds: number
+}
+
+/** Runs on the first host: `run(socket)` starts what ends with the socket's error. */
+const verdictOf = (run: string) =>
+  answerOf<Verdict>(
+    `
+    const { execSync } = require('node:child_process')
+    const { once } = require('node:events')
+    const { connect } = require('node:net')
+    const { setKeepalive, setUserTimeout, isDeadPeerError } = require('tcp-keepalive')
+    const pullCable = () => execSync(process.env.CUT)
+    const verdict = async (socket, from = performance.now()) => {
+      const [error] = await once(socket, 'error')
+      const { code, errno, syscall, message } = error
+      const seconds = (performance.now() - from) / 1000
+      console.log(JSON.stringify({ code, errno, syscall, message, dead: isDeadPeerError(error), seconds }))
+    }
+    ;(async () => {${run}})()
+    `,
+    { wrapper: [...(unshare ?? []), 'sh', join(__dirname, 'support', 'two-hosts.sh')] },
+  )
+
+describe.concurrent('the kernel has given the peer up', () => {
+  test('EHOSTUNREACH: data in flight, and the peer answers no ARP any more', async () => {
+    const { seconds, ...verdict } = await verdictOf(`
+      const socket = connect(7777, '10.77.0.2').resume()
+      await once(socket, 'connect')
+      setUserTimeout(socket, 5000)
+      pullCable()
+      socket.write('into silence')
+      await verdict(socket)
+    `)
+    expect(verdict).toEqual({
+      code: 'EHOSTUNREACH',
+      errno: -113,
+      syscall: 'read',
+      message: 'read EHOSTUNREACH',
+      dead: true,
+    })
+    expect(seconds).toBeGreaterThan(4.9)
+    expect(seconds).toBeLessThan(7)
+  })
+
+  test('ETIMEDOUT on the same cable: idle, no ARP has failed by then', async () => {
+    const { seconds, ...verdict } = await verdictOf(`
+      const socket = connect(7777, '10.77.0.2').resume()
+      await once(socket, 'connect')
+      setKeepalive(socket, { idle: 1, interval: 1, count: 1 })
+      pullCable()
+      await verdict(socket)
+    `)
+    expect(verdict).toEqual({
+      code: 'ETIMEDOUT',
+      errno: -110,
+      syscall: 'read',
+      message: 'read ETIMEDOUT',
+      dead: true,
+    })
+    expect(seconds).toBeGreaterThan(1.8)
+    expect(seconds).toBeLessThan(2.6)
+  })
+
+  test('EHOSTUNREACH: a connect to an address that nobody has', async () => {
+    const { seconds, ...verdict } = await verdictOf(`await verdict(connect(7777, '10.77.0.99'))`)
+    expect(verdict).toMatchObject({
+      code: 'EHOSTUNREACH',
+      errno: -113,
+      syscall: 'connect',
+      dead: true,
+    })
+    expect(seconds).toBeLessThan(6)
+  })
+
+  test('ENETUNREACH: a connect without a route', async () => {
+    const { seconds, ...verdict } = await verdictOf(`await verdict(connect(7777, '192.0.2.1'))`)
+    expect(verdict).toMatchObject({
+      code: 'ENETUNREACH',
+      errno: -101,
+      syscall: 'connect',
+      dead: true,
+    })
+    expect(seconds).toBeLessThan(1)
+  })
+})
