@@ -3,6 +3,8 @@
 #include <cstdlib>
 #include <new>
 
+const std::nothrow_t std::nothrow{};
+
 void* operator new(size_t size) {
   void* memory = malloc(size);
   if (memory == nullptr) abort();
@@ -15,4 +17,8 @@ void operator delete(void* memory, size_t) noexcept { free(memory); }
 void operator delete[](void* memory) noexcept { free(memory); }
 void operator delete[](void* memory, size_t) noexcept { free(memory); }
 
-extern "C" [[noreturn]] void __cxa_pure_virtual() { abort(); }
+#if defined(__APPLE__)
+// One of our own instead of libSystem's, which would be the only function left that
+// is called through a stub, and a stub costs a page of 16 KB.
+extern "C" [[noreturn]] void __stack_chk_fail() { abort(); }
+#endif

@@ -23,11 +23,12 @@ class Watcher {
 
   // Returns 0 and a watcher, or a negative errno.
   static int Open(napi_env env, Notify notify, void* context, Watcher** watcher);
-  virtual int Watch(Socket socket, int ticket) = 0;
+  int Watch(Socket socket, int ticket);
   // The memory outlives this call until the event loop has let go of it.
-  virtual void Close(void (*closed)(void*), void* context) = 0;
+  void Close(void (*closed)(void*), void* context);
 
  protected:
+  Watcher() = default;
   ~Watcher() = default;
 };
 

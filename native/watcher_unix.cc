@@ -51,9 +51,9 @@ class PollWatcher final : public Watcher {
     return 0;
   }
 
-  int Watch(int socket, int ticket) override { return AddToPoller(poller_, socket, ticket); }
+  int Watch(int socket, int ticket) const { return AddToPoller(poller_, socket, ticket); }
 
-  void Close(void (*closed)(void*), void* context) override {
+  void Close(void (*closed)(void*), void* context) {
     closed_ = closed;
     context_ = context;
     uv_.close(reinterpret_cast<uv_handle_t*>(&poll_), OnClosed);
@@ -90,6 +90,14 @@ class PollWatcher final : public Watcher {
 
 int Watcher::Open(napi_env env, Notify notify, void* context, Watcher** watcher) {
   return PollWatcher::Open(env, notify, context, watcher);
+}
+
+int Watcher::Watch(int socket, int ticket) {
+  return static_cast<PollWatcher*>(this)->Watch(socket, ticket);
+}
+
+void Watcher::Close(void (*closed)(void*), void* context) {
+  static_cast<PollWatcher*>(this)->Close(closed, context);
 }
 
 }  // namespace keepalive

@@ -5,5 +5,7 @@
 namespace keepalive {
 
 int Watcher::Open(napi_env, Notify, void*, Watcher**) { return kUnavailable; }
+int Watcher::Watch(Socket, int) { return kUnavailable; }
+void Watcher::Close(void (*)(void*), void*) {}
 
 }  // namespace keepalive
