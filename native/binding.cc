@@ -43,6 +43,11 @@ class Arguments {
     return ok_ && napi_get_value_int32(env_, values_[index], value) == napi_ok;
   }
 
+  bool Buffer(size_t index, int** data, size_t* size) const {
+    return ok_ && napi_get_arraybuffer_info(env_, values_[index],
+                                            reinterpret_cast<void**>(data), size) == napi_ok;
+  }
+
   bool Descriptor(Socket* socket) const {
     int64_t value = 0;
     if (!ok_ || napi_get_value_int64(env_, values_[0], &value) != napi_ok || value < 0)
@@ -133,6 +138,21 @@ napi_value TcpInfo(napi_env env, napi_callback_info info) {
   Socket socket;
   if (!arguments.Descriptor(&socket)) return Number(env, kInvalid);
   return Number(env, ReadTcpInfo(socket, Data(env)->fields));
+}
+
+// sweep(descriptors, count): each descriptor in the buffer is replaced by what
+// Unanswered says of it. Every slow reader in one crossing.
+napi_value Sweep(napi_env env, napi_callback_info info) {
+  const Arguments<2> arguments(env, info);
+  int* descriptors;
+  size_t size;
+  int count;
+  if (!arguments.Buffer(0, &descriptors, &size) || !arguments.Integer(1, &count) || count < 0 ||
+      static_cast<size_t>(count) > size / sizeof(int))
+    return Number(env, kInvalid);
+  for (int i = 0; i < count; i++)
+    descriptors[i] = Unanswered(static_cast<Socket>(descriptors[i]));
+  return Number(env, 0);
 }
 
 void Notify(void* context, const Watcher::Notice* notices, int count) {
@@ -230,7 +250,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   Export(env, exports, "set", Set);
   Export(env, exports, "get", Get);
   Export(env, exports, "takeError", Ask<TakeError>);
-  Export(env, exports, "unanswered", Ask<Unanswered>);
+  Export(env, exports, "sweep", Sweep);
   Export(env, exports, "peerAddress", PeerAddress);
   Export(env, exports, "tcpInfo", TcpInfo);
   Export(env, exports, "unplug", Unplug);

@@ -62,8 +62,9 @@ int ReadPeerAddress(Socket socket, char* text, size_t size);
 int ReadTcpInfo(Socket socket, double* fields);
 constexpr int kTcpInfoFields = 33;
 
-// For how many milliseconds the peer has acknowledged nothing while something
-// waits for it; 0 when nothing does.
+// 0 when nothing waits for the peer's acknowledgement. Otherwise twice the
+// milliseconds since its last one, plus 1 when two retransmissions or window
+// probes since have gone unanswered. While connecting 0: that has its own bound.
 int Unanswered(Socket socket);
 
 }  // namespace keepalive

@@ -3,6 +3,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "address.h"
@@ -95,6 +96,9 @@ int ReadInfo(int socket, InfoBuffer* buffer) {
   return static_cast<int>(length);
 }
 
+// enum tcp_state, which only netinet/tcp.h names for programs.
+constexpr int kSynSent = 2;
+
 // tcpi_rcv_wnd (Linux 6.2) follows tcpi_snd_wnd, the last field of the 5.4 ABI.
 constexpr size_t kReceiveWindowOffset = offsetof(tcp_info, tcpi_snd_wnd) + sizeof(uint32_t);
 
@@ -153,14 +157,17 @@ int ReadTcpInfo(int socket, double* fields) {
   return result;
 }
 
-// Outstanding: sent and not acknowledged, or held back by a closed window.
 int Unanswered(int socket) {
   InfoBuffer buffer;
   const int result = ReadInfo(socket, &buffer);
   if (result < 0) return result;
   const tcp_info& info = buffer.info;
+  // Sent and not acknowledged, or held back by a closed window.
   const bool outstanding = info.tcpi_unacked > 0 || info.tcpi_notsent_bytes > 0;
-  return outstanding ? static_cast<int>(info.tcpi_last_ack_recv & 0x7fffffff) : 0;
+  if (!outstanding || info.tcpi_state == kSynSent) return 0;
+  const uint32_t silence = std::min<uint32_t>(info.tcpi_last_ack_recv, INT32_MAX / 2);
+  const bool tried = info.tcpi_retransmits >= 2 || info.tcpi_probes >= 2;
+  return static_cast<int>(2 * std::max<uint32_t>(silence, 1) + (tried ? 1 : 0));
 }
 
 }  // namespace keepalive

@@ -19,8 +19,12 @@ interface Binding {
   get(descriptor: number, options: number): number
   /** Takes the pending error (positive, 0 for none); the kernel then forgets it. */
   takeError(descriptor: number): number
-  /** Milliseconds without an acknowledgement while something waits for one. */
-  unanswered(descriptor: number): number
+  /**
+   * Replaces each of `count` descriptors by 0 when nothing waits for the peer, else by
+   * twice the milliseconds since its last acknowledgement, plus 1 when two
+   * retransmissions or window probes have gone unanswered since.
+   */
+  sweep(descriptors: ArrayBuffer, count: number): number
   /** The peer's port; its address goes to `integers` as bytes ending with a zero. */
   peerAddress(descriptor: number): number
   /** TCP_INFO into `fields`; returns the bytes that the kernel wrote. */

@@ -65,10 +65,13 @@ const MAX_RTO_MAX = 120_000
 /** Checks the arguments of `setDeadPeerTimeout` and `planDeadPeerTimeout`. */
 export function checkDeadPeerTimeout(ms: unknown, options: unknown): SlowReader {
   if (typeof ms !== 'number') throw invalidType('ms', 'a number of milliseconds', ms)
-  if (!Number.isInteger(ms) || ms < MIN_DEAD_PEER_TIMEOUT || ms > MAX_MILLISECONDS) {
+  if (
+    ms !== 0 &&
+    !(Number.isInteger(ms) && ms >= MIN_DEAD_PEER_TIMEOUT && ms <= MAX_MILLISECONDS)
+  ) {
     throw outOfRange(
       'ms',
-      `a whole number of milliseconds from ${MIN_DEAD_PEER_TIMEOUT} to ${MAX_MILLISECONDS}`,
+      `0 (take it back) or a whole number of milliseconds from ${MIN_DEAD_PEER_TIMEOUT} to ${MAX_MILLISECONDS}`,
       ms,
       ms > 0 && ms < MIN_DEAD_PEER_TIMEOUT
         ? 'The kernel counts keepalive in whole seconds, and less than one second until the first probe and one until its answer is missed does not exist.'
@@ -116,6 +119,21 @@ export function deadPeerPlan(
   }
   const detection = Object.freeze(kernelDetectionTime(settings, host))
   return Object.freeze({ ms, slowReader, ...settings, detection })
+}
+
+/** What takes a plan back: keepalive off, and everything as the host has it. */
+export function nothingPlanned(slowReader: SlowReader, host: SystemDefaults): DeadPeerPlan {
+  const settings = {
+    idle: host.idle ?? 7200,
+    interval: host.interval ?? 75,
+    count: host.count ?? 9,
+    connectTimeout: 0,
+    userTimeout: 0,
+    rtoMax: host.rtoMax ?? null,
+    silence: 0,
+  }
+  const detection = Object.freeze(kernelDetectionTime({ ...settings, enabled: false }, host))
+  return Object.freeze({ ms: 0, slowReader, ...settings, detection })
 }
 
 interface Keepalive {

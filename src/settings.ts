@@ -47,6 +47,8 @@ export interface Settings {
   readonly connectTimeout: number
   /** Milliseconds without an acknowledgement that the sweep allows; 0 ends the sweep. */
   readonly silence: number
+  /** 1 holds all this against later `setKeepAlive(true, …)` calls, 0 ends that. */
+  readonly held: number
 }
 
 /** Leaves an option as it is. */
@@ -62,6 +64,7 @@ export const UNTOUCHED: Settings = {
   keepalive: LEAVE,
   connectTimeout: LEAVE,
   silence: LEAVE,
+  held: LEAVE,
 }
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
@@ -86,10 +89,11 @@ export function absorb(settings: Settings, later: Settings): void {
   if (later.count >= 0) into.count = later.count
   if (later.keepalive >= 0) into.keepalive = later.keepalive
   if (later.silence >= 0) into.silence = later.silence
+  if (later.held >= 0) into.held = later.held
 }
 
-const ON: Settings = { ...UNTOUCHED, keepalive: 1 }
-const OFF: Settings = { ...UNTOUCHED, keepalive: 0 }
+const ON: Settings = { ...UNTOUCHED, keepalive: 1, held: 1 }
+const OFF: Settings = { ...UNTOUCHED, keepalive: 0, held: 1 }
 
 /** TCP_KEEPIDLE and TCP_KEEPINTVL end here (include/net/tcp.h, MAX_TCP_KEEPIDLE). */
 export const MAX_SECONDS = 32767
@@ -130,6 +134,7 @@ export function keepaliveSettings(options: unknown): Settings {
     keepalive: 1,
     connectTimeout: LEAVE,
     silence: LEAVE,
+    held: 1,
   }
   if (settings.interval >= 1000 || (settings.idle >= 1000 && settings.idle % 1000 === 0)) {
     warnOfSeconds(settings)
@@ -170,6 +175,7 @@ export function userTimeoutSettings(ms: unknown): Settings {
     keepalive: LEAVE,
     connectTimeout: LEAVE,
     silence: LEAVE,
+    held: LEAVE,
   }
 }
 

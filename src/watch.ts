@@ -123,7 +123,12 @@ function report(handle: TcpHandle, connection: Connection, socket: Socket, error
     return
   }
   debug('descriptor %d: the kernel ended it with %d while nobody was reading', handle.fd, error)
-  connection.resource?.runInAsyncScope(() => {
-    socket.destroy(systemError(-error, 'read'))
+  giveUp(connection, -error)
+}
+
+/** Ends a connection as Node does when a read tells it of the kernel's verdict. */
+export function giveUp({ resource, socket }: Connection, errno: number): void {
+  resource?.runInAsyncScope(() => {
+    socket?.destroy(systemError(errno, 'read'))
   })
 }

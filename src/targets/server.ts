@@ -11,6 +11,7 @@ import {
   type TcpHandle,
 } from '../handle.js'
 import { merge, type Settings } from '../settings.js'
+import { sweep } from '../sweep.js'
 import { watch } from '../watch.js'
 import { firstOption, write } from '../write.js'
 import { keep, newConnection, orDestroy } from './socket.js'
@@ -101,7 +102,7 @@ function adoptListener(handle: TcpHandle, record: ServerRecord, settings: Settin
 function accepting(client: TcpHandle, { settings }: ServerRecord): void {
   const connection = newConnection(undefined, settings)
   attach(client, connection)
-  if (settings.keepalive >= 0) hold(client, connection)
+  if (settings.held === 1) hold(client, connection)
 }
 
 /** Under TLS the record names the TLSSocket by now. */
@@ -112,6 +113,7 @@ function accepted(client: TcpHandle, socket: Socket, { settings, inherits }: Ser
   if (client.fd < 0) return
   if (inherits) {
     watch(client, connection)
+    if (settings.silence > 0) sweep(client, connection)
     return
   }
   orDestroy(connection.socket, () => {

@@ -15,6 +15,7 @@ import {
   whenConnectEnds,
 } from '../handle.js'
 import { absorb, merge, type Settings, UNTOUCHED } from '../settings.js'
+import { sweep, unsweep } from '../sweep.js'
 import { unwatch, watch } from '../watch.js'
 import { firstOption, write } from '../write.js'
 
@@ -93,16 +94,20 @@ export function keep(handle: TcpHandle, connection: Connection, settings: Settin
   } else {
     absorb(connection.settings, settings)
   }
-  if (settings.keepalive >= 0 && !connection.held) {
+  if (settings.held === 1 && !connection.held) {
     hold(handle, connection)
     if (connection.socket !== undefined) tellNodeCache(connection.socket)
+  } else if (settings.held === 0) {
+    connection.held = false
   }
   watch(handle, connection)
+  if (settings.silence >= 0) sweep(handle, connection)
 }
 
 function closed(handle: TcpHandle, connection: Connection): void {
   publishDeadPeer(handle, connection)
   unwatch(handle, connection)
+  unsweep(handle)
 }
 
 // ---------------------------------------------------------------- while connecting

@@ -1,0 +1,103 @@
+import { apply, type Target } from './apply.js'
+import {
+  checkDeadPeerTimeout,
+  type DeadPeerOptions,
+  type DeadPeerPlan,
+  deadPeerPlan,
+  nothingPlanned,
+} from './plan.js'
+import { LEAVE, type Settings } from './settings.js'
+import { type SystemDefaults, systemDefaults } from './system-defaults.js'
+
+/**
+ * Makes a silent peer an `'error'` within `ms` **milliseconds**, whatever the
+ * connection is doing: of its last sign of life when idle, of the first
+ * unacknowledged byte (plus what the round-trip time adds) when data is in
+ * flight, of the call while connecting. Never before 70 % of `ms`.
+ *
+ * Sets SO_KEEPALIVE, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT, TCP_USER_TIMEOUT and,
+ * on Linux 6.15 and newer, TCP_RTO_MAX_MS. Where these do not reach, this library
+ * looks twice a second at what the peer has acknowledged. The plan that comes back
+ * is plain data: log it.
+ *
+ * **A live peer that does not read** (a slow consumer, a stopped debugger) answers
+ * the kernel's window probes. It is kept, which is what `slowReader: 'keep'` says;
+ * with `'end'` it is given up after the same time, by the user timeout alone.
+ *
+ * The side effects are those of `setKeepalive`. The host's own values are read once
+ * per process.
+ *
+ * @param target A socket, connected or not; a server; an http(s) agent; an http2 session.
+ * @param ms 2000 to 2147483647, or 0 to take everything back: keepalive off, and the
+ * host's defaults.
+ * @throws {TypeError} ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE: nothing was set.
+ * @throws {RangeError} ERR_OUT_OF_RANGE: nothing was set.
+ * @throws {Error} ERR_SOCKET_CLOSED, ERR_FEATURE_UNAVAILABLE_ON_PLATFORM.
+ * @throws {SocketOptionError} The kernel refused. A socket that is not connected yet
+ * is destroyed with that error instead.
+ * @see tcp(7); net/ipv4/tcp_timer.c; docs/detection.md for what was measured
+ *
+ * @example
+ * setDeadPeerTimeout(socket, 30_000)
+ */
+export function setDeadPeerTimeout(
+  target: Target,
+  ms: number,
+  options?: DeadPeerOptions,
+): DeadPeerPlan {
+  const { plan, settings } = planned(ms, options)
+  apply(target, settings)
+  return plan
+}
+
+/**
+ * What `setDeadPeerTimeout` would set on this host, and when a silent peer would be an
+ * error then. Touches nothing.
+ *
+ * @throws {TypeError | RangeError} As `setDeadPeerTimeout`.
+ *
+ * @example
+ * console.log(planDeadPeerTimeout(60_000))
+ */
+export function planDeadPeerTimeout(ms: number, options?: DeadPeerOptions): DeadPeerPlan {
+  return planned(ms, options).plan
+}
+
+interface Planned {
+  readonly plan: DeadPeerPlan
+  readonly settings: Settings
+}
+
+let host: SystemDefaults | undefined
+/** A program uses few of them, many times. */
+const plans = new Map<string, Planned>()
+const MAX_PLANS = 100
+
+function planned(ms: unknown, options: unknown): Planned {
+  const slowReader = checkDeadPeerTimeout(ms, options)
+  const key = `${slowReader} ${ms}`
+  const known = plans.get(key)
+  if (known !== undefined) return known
+  host ??= systemDefaults()
+  const plan =
+    ms === 0 ? nothingPlanned(slowReader, host) : deadPeerPlan(ms as number, slowReader, host)
+  const made = { plan, settings: settingsOf(plan) }
+  if (plans.size >= MAX_PLANS) plans.clear()
+  plans.set(key, made)
+  return made
+}
+
+function settingsOf(plan: DeadPeerPlan): Settings {
+  const { ms, idle, interval, count, userTimeout, connectTimeout, rtoMax, silence } = plan
+  return {
+    userTimeout,
+    rtoMax: rtoMax ?? LEAVE,
+    idle,
+    interval,
+    count,
+    keepalive: ms === 0 ? 0 : 1,
+    connectTimeout,
+    silence,
+    held: ms === 0 ? 0 : 1,
+  }
+}

@@ -1,0 +1,95 @@
+import { Socket } from 'node:net'
+import { invalidType } from './errors.js'
+import { connectionOf, handleOf } from './handle.js'
+import {
+  type DetectionPath,
+  type DetectionSettings,
+  type DetectionTime,
+  kernelDetectionTime,
+} from './kernel-rules.js'
+import { native } from './native.js'
+import { read } from './read.js'
+import { keepaliveSettings, UNTOUCHED, userTimeoutSettings } from './settings.js'
+import { systemDefaults } from './system-defaults.js'
+import { getTcpInfo } from './tcp-info.js'
+
+/**
+ * What settings mean on this host, by the kernel's rules: how many **milliseconds**
+ * until a silent peer is an error, per state, `null` where it never is.
+ *
+ * Takes settings (an absent field is the host's default), a plan of
+ * `planDeadPeerTimeout`, or a connected socket: then what the kernel has for it,
+ * with its own round-trip time and retransmission timeout.
+ *
+ * @throws {TypeError} ERR_INVALID_ARG_TYPE.
+ * @throws {RangeError} ERR_OUT_OF_RANGE: not what the kernel takes.
+ * @throws {Error} ERR_SOCKET_NOT_CONNECTED, ERR_SOCKET_CLOSED.
+ * @see net/ipv4/tcp_timer.c; docs/detection.md for how well it holds
+ *
+ * @example
+ * detectionTime({ idle: 60, interval: 10, count: 3 }).idle // 90000
+ * detectionTime(socket).worst
+ */
+export function detectionTime(subject: DetectionSettings | Socket): DetectionTime {
+  if (subject instanceof Socket) return timeOfSocket(subject)
+  if (typeof subject !== 'object' || subject === null) {
+    throw invalidType(
+      'the settings',
+      'an object such as { idle: 60, interval: 10, count: 3 } or a net.Socket',
+      subject,
+    )
+  }
+  const { idle, interval, count, userTimeout, connectTimeout } = subject
+  keepaliveSettings({ idle, interval, count })
+  if (userTimeout !== undefined) userTimeoutSettings(userTimeout)
+  if (connectTimeout !== undefined) userTimeoutSettings(connectTimeout)
+  return kernelDetectionTime(subject, systemDefaults())
+}
+
+const USER_TIMEOUT = 0
+const RTO_MAX = 1
+const IDLE = 2
+const INTERVAL = 3
+const COUNT = 4
+const KEEPALIVE = 5
+const KNOWN_EVERYWHERE =
+  (1 << USER_TIMEOUT) | (1 << IDLE) | (1 << INTERVAL) | (1 << COUNT) | (1 << KEEPALIVE)
+
+function timeOfSocket(socket: Socket): DetectionTime {
+  const integers = read(socket, KNOWN_EVERYWHERE)
+  const inForce = integers[USER_TIMEOUT] as number
+  const keepalive = {
+    enabled: integers[KEEPALIVE] !== 0,
+    idle: integers[IDLE] as number,
+    interval: integers[INTERVAL] as number,
+    count: integers[COUNT] as number,
+  }
+  const handle = handleOf(socket)
+  const wanted = (handle ? connectionOf(handle)?.settings : undefined) ?? UNTOUCHED
+  // While connecting the kernel has the connect's user timeout, and no bound on the RTO yet.
+  const later = socket.connecting
+  const settings: DetectionSettings = {
+    ...keepalive,
+    connectTimeout: later || wanted.connectTimeout < 0 ? inForce : wanted.connectTimeout,
+    userTimeout: later && wanted.userTimeout >= 0 ? wanted.userTimeout : inForce,
+    rtoMax: later && wanted.rtoMax >= 0 ? wanted.rtoMax : rtoMaxOf(handle?.fd ?? -1),
+    silence: Math.max(0, wanted.silence),
+  }
+  return kernelDetectionTime(settings, systemDefaults(), later ? {} : pathOf(socket))
+}
+
+/** An older kernel does not know the option, and then has its own bound. */
+function rtoMaxOf(descriptor: number): number | null {
+  const binding = native()
+  return binding.get(descriptor, 1 << RTO_MAX) === 0 ? (binding.integers[RTO_MAX] as number) : null
+}
+
+function pathOf(socket: Socket): DetectionPath {
+  const { rttUs, rtoUs, backoff, retransmits, probes } = getTcpInfo(socket)
+  const doublings = retransmits > 0 ? backoff : 0
+  return {
+    srtt: rttUs / 1000,
+    rto: rtoUs / 1000 / 2 ** doublings,
+    backoff: probes > 0 && retransmits === 0 ? backoff : undefined,
+  }
+}
