@@ -1,4 +1,4 @@
-import { constants } from 'node:os'
+import { getSystemErrorName } from 'node:util'
 
 /** An error that the kernel made when it gave the peer up. */
 export interface DeadPeerError extends NodeJS.ErrnoException {
@@ -7,15 +7,7 @@ export interface DeadPeerError extends NodeJS.ErrnoException {
   syscall: 'read' | 'write' | 'connect'
 }
 
-const ERRNOS = new Set<unknown>()
-for (const name of ['ETIMEDOUT', 'EHOSTUNREACH', 'EHOSTDOWN', 'ENETUNREACH'] as const) {
-  const errno = (constants.errno as Record<string, number | undefined>)[name]
-  if (errno !== undefined) ERRNOS.add(-Math.abs(errno))
-}
-if (process.platform === 'win32') {
-  // libuv's own numbers, where the system's would be positive WSA codes.
-  for (const errno of [-4039, -4081, -4031, -4062]) ERRNOS.add(errno)
-}
+const CODES = new Set(['ETIMEDOUT', 'EHOSTUNREACH', 'EHOSTDOWN', 'ENETUNREACH'])
 const SYSCALLS = new Set<unknown>(['read', 'write', 'connect'])
 
 /** No chain of causes that a program makes is longer than this. */
@@ -30,7 +22,8 @@ const MAX_DEPTH = 16
  * `read`, `write` or `connect`. Looks through `cause` (as fetch makes it) and
  * through an AggregateError, of which all errors must be such. False for what
  * only looks like it: a driver's own timer, Node's attempt timeout, ECONNRESET,
- * EPIPE, a failed name look-up.
+ * EPIPE, a failed name look-up. (Where Node has tried several addresses, one that it
+ * left after `autoSelectFamilyAttemptTimeout` counts as silent: its error is the same.)
  *
  * @example
  * socket.on('error', (error) => {
@@ -44,9 +37,16 @@ export function isDeadPeerError(error: unknown): error is DeadPeerError {
 function isVerdict(error: unknown, depth: number): boolean {
   if (typeof error !== 'object' || error === null || depth > MAX_DEPTH) return false
   const { errno, syscall, errors, cause } = error as Record<string, unknown>
-  if (ERRNOS.has(errno) && SYSCALLS.has(syscall)) return true
+  if (SYSCALLS.has(syscall) && CODES.has(nameOf(errno))) return true
   if (Array.isArray(errors)) {
     return errors.length > 0 && errors.every((inner) => isVerdict(inner, depth + 1))
   }
   return isVerdict(cause, depth + 1)
+}
+
+/** The system's own name: a driver's timer may call itself ETIMEDOUT, but has no such number. */
+function nameOf(errno: unknown): string {
+  return Number.isSafeInteger(errno) && (errno as number) < 0
+    ? getSystemErrorName(errno as number)
+    : ''
 }
