@@ -314,6 +314,19 @@ export function onListening(listener: ListenListener): void {
   })
 }
 
+/**
+ * Calls back when the server's `listen` has come to a handle of whatever kind, before
+ * a connection can come in and before `'listening'` is emitted.
+ */
+export function onListened(server: Server, callback: () => void): void {
+  // Node calls this method for each listen, in all versions.
+  const listen = (server as unknown as { _listen2(...args: unknown[]): void })._listen2
+  define(server, '_listen2', function _listen2(this: Server, ...args: unknown[]): void {
+    Reflect.apply(listen, this, args)
+    callback()
+  })
+}
+
 /** A listening server's handle; in a cluster worker it may be no TCP handle at all. */
 export function listenerOf(server: Server): TcpHandle | null {
   return (server as unknown as { _handle?: TcpHandle | null })._handle ?? null
@@ -326,12 +339,12 @@ export function isTcpHandle(handle: object): boolean {
 
 /**
  * Sees each accepted handle before Node makes a socket of it (and before its own
- * `keepAlive` option is written), and the socket afterwards.
+ * `keepAlive` option is written), and the socket afterwards, with what the first gave back.
  */
 export function onAccepting(
   listener: TcpHandle,
-  accepting: (client: TcpHandle) => void,
-  accepted: (client: TcpHandle, socket: Socket) => void,
+  accepting: (client: TcpHandle) => unknown,
+  accepted: (client: TcpHandle, socket: Socket, answer: unknown) => void,
 ): void {
   const original = listener.onconnection
   define(
@@ -342,12 +355,12 @@ export function onAccepting(
         Reflect.apply(original, this, [error, client])
         return
       }
-      accepting(client)
+      const answer = accepting(client)
       try {
         Reflect.apply(original, this, [error, client])
       } finally {
         const socket = ownerOf(client)
-        if (socket instanceof Socket) accepted(client, socket)
+        if (socket instanceof Socket) accepted(client, socket, answer)
       }
     },
   )

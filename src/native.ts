@@ -81,6 +81,9 @@ function loadAdvice(cause: unknown): string {
   )
 }
 
+/** Where ReadTcpInfo of native/sockopt_linux.cc puts tcpi_unacked. */
+export const TCP_INFO_UNACKED = 9
+
 /** Splits a refusal of `set` or `get` into the option's index and the (negative) errno. */
 export function refusal(result: number): { option: number; errno: number } {
   return { option: -result >> 16, errno: -(-result & 0xffff) }

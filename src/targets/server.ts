@@ -4,25 +4,34 @@ import {
   attach,
   connectionOf,
   hold,
+  hookTls,
   isTcpHandle,
   listenerOf,
   onAccepting,
+  onListened,
   onListening,
   type TcpHandle,
 } from '../handle.js'
+import { native, TCP_INFO_UNACKED } from '../native.js'
 import { merge, type Settings } from '../settings.js'
 import { sweep } from '../sweep.js'
 import { watch } from '../watch.js'
 import { firstOption, write } from '../write.js'
-import { keep, newConnection, orDestroy } from './socket.js'
+import { newConnection } from './socket.js'
 
 /** What was set on a server, for as long as it lives, whether it listens or not. */
 interface ServerRecord {
   settings: Settings
+  /** Node's own option, as it was before this library used it. */
+  readonly keepAlive: boolean
   /** The handle whose connections are seen. */
   listener: TcpHandle | undefined
   /** Whether accepted connections have the listener's options already. */
   inherits: boolean
+  /** How many connections to come are older than the listener's options, and have not inherited them. */
+  older: number
+  /** Why this server must not listen. */
+  refusal: unknown
 }
 
 const servers = new WeakMap<Server, ServerRecord>()
@@ -32,24 +41,27 @@ const PLATFORM_INHERITS = process.platform === 'linux' || process.platform === '
 
 /** Sets what the server accepts from now on. */
 export function applyToServer(server: Server, settings: Settings): void {
+  const options = server as unknown as { keepAlive: boolean }
   const known = servers.get(server)
-  const record = known ?? { settings, listener: undefined, inherits: false }
+  const record = known ?? {
+    settings,
+    keepAlive: options.keepAlive,
+    listener: undefined,
+    inherits: false,
+    older: 0,
+    refusal: undefined,
+  }
   const listener = listenerOf(server)
   if (listener !== null) adoptListener(listener, record, settings)
   if (known !== undefined) record.settings = merge(known.settings, settings)
   // Node's own option would write 60/1/10 over what is inherited. With ours held on
   // the handle it only keeps Node's cache in step, before the first 'connection'.
-  if (settings.keepalive >= 0) {
-    ;(server as unknown as { keepAlive: boolean }).keepAlive = settings.keepalive === 1
-  }
+  if (settings.held >= 0) options.keepAlive = settings.held === 1 || record.keepAlive
   if (known !== undefined) return
   servers.set(server, record)
   hookListens()
-  // For what the hook cannot see: a cluster worker's stand-in, a Unix path.
-  server.on('listening', () => {
-    const handle = listenerOf(server)
-    if (handle !== null && handle !== record.listener) listening(server, handle, record)
-  })
+  hookTls()
+  onListened(server, () => listened(server, record))
 }
 
 let hooked = false
@@ -59,20 +71,29 @@ function hookListens(): void {
   hooked = true
   onListening((handle, server) => {
     const record = servers.get(server)
-    if (record !== undefined) listening(server, handle, record)
+    if (record !== undefined) tryAdopt(handle, record)
   })
 }
 
-/** Nobody is left to throw at: a refusal is the server's `'error'`, and it does not listen. */
-function listening(server: Server, handle: TcpHandle, record: ServerRecord): void {
+function tryAdopt(handle: TcpHandle, record: ServerRecord): void {
   try {
     adoptListener(handle, record, record.settings)
   } catch (error) {
-    process.nextTick(() => {
-      server.close()
-      server.emit('error', error)
-    })
+    record.refusal = error
   }
+}
+
+/** A refusal has nobody left to throw at: it is the server's `'error'`, and it does not listen. */
+function listened(server: Server, record: ServerRecord): void {
+  const handle = listenerOf(server)
+  if (handle === null) return
+  // What the hook cannot see: a path, and a cluster worker's stand-in.
+  if (handle !== record.listener && record.refusal === undefined) tryAdopt(handle, record)
+  const { refusal } = record
+  if (refusal === undefined) return
+  record.refusal = undefined
+  server.close()
+  process.nextTick(() => server.emit('error', refusal))
 }
 
 function adoptListener(handle: TcpHandle, record: ServerRecord, settings: Settings): void {
@@ -88,36 +109,57 @@ function adoptListener(handle: TcpHandle, record: ServerRecord, settings: Settin
     )
   }
   record.inherits = isTcp && PLATFORM_INHERITS
-  if (record.inherits) write(handle, settings, false)
+  if (record.inherits) {
+    write(handle, settings, false)
+    record.older = acceptQueue(handle)
+  }
   if (record.listener === handle) return
   record.listener = handle
   onAccepting(
     handle,
     (client) => accepting(client, record),
-    (client, socket) => accepted(client, socket, record),
+    (client, socket, refusal) => accepted(client, socket, refusal),
   )
 }
 
-/** Before Node makes a socket of the handle. */
-function accepting(client: TcpHandle, { settings }: ServerRecord): void {
+/** The backlog that Node asks for: what is taken for the queue where the system does not tell. */
+const NODE_BACKLOG = 511
+
+/** How many connections wait to be accepted: tcp_get_info() tells it as a listener's tcpi_unacked. */
+function acceptQueue(listener: TcpHandle): number {
+  const { tcpInfo, fields } = native()
+  return tcpInfo(listener.fd) < 0 ? NODE_BACKLOG : (fields[TCP_INFO_UNACKED] as number)
+}
+
+/** Before Node makes a socket of the handle; gives back the kernel's refusal, if there is one. */
+function accepting(client: TcpHandle, record: ServerRecord): unknown {
+  const { settings } = record
   const connection = newConnection(undefined, settings)
   attach(client, connection)
   if (settings.held === 1) hold(client, connection)
+  if (record.inherits) {
+    if (record.older === 0) return undefined
+    record.older--
+  }
+  try {
+    write(client, settings, false)
+  } catch (error) {
+    return error
+  }
+  return undefined
 }
 
 /** Under TLS the record names the TLSSocket by now. */
-function accepted(client: TcpHandle, socket: Socket, { settings, inherits }: ServerRecord): void {
+function accepted(client: TcpHandle, socket: Socket, refusal: unknown): void {
   const connection = connectionOf(client)
   if (connection === undefined) return
   connection.socket ??= socket
   if (client.fd < 0) return
-  if (inherits) {
-    watch(client, connection)
-    if (settings.silence > 0) sweep(client, connection)
+  if (refusal !== undefined) {
+    const owner = connection.socket
+    process.nextTick(() => owner.destroy(refusal as Error))
     return
   }
-  orDestroy(connection.socket, () => {
-    write(client, settings, false)
-    keep(client, connection, settings)
-  })
+  watch(client, connection)
+  if (connection.settings.silence > 0) sweep(client, connection)
 }

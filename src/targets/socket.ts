@@ -37,6 +37,8 @@ export function applyToSocket(socket: Socket, settings: Settings): void {
   const { connecting } = socket
   write(handle, settings, connecting)
   const connection = connectionOf(handle) ?? connect(handle, socket, wanted.get(socket))
+  // In a server's 'connection' event the record does not name its socket yet.
+  connection.socket ??= socket
   keep(handle, connection, settings)
   if (connecting && changesOnConnect(settings)) {
     socket.prependOnceListener('connect', () => connected(handle, connection))
