@@ -87,7 +87,8 @@ function planned(ms: unknown, options: unknown): Planned {
   return made
 }
 
-function settingsOf(plan: DeadPeerPlan): Settings {
+/** A plan as it crosses into native code. */
+export function settingsOf(plan: DeadPeerPlan): Settings {
   const { ms, idle, interval, count, userTimeout, connectTimeout, rtoMax, silence } = plan
   return {
     userTimeout,

@@ -21,8 +21,11 @@ export interface TcpHandle {
   onconnection: (this: TcpHandle, error: number, client?: TcpHandle) => void
 }
 
-interface ConnectRequest {
+/** Node's record of one attempt to connect. */
+export interface ConnectRequest {
   oncomplete: unknown
+  readonly address: string
+  readonly port: number
 }
 
 /** What this library keeps for one connection; it goes when the handle goes. */
@@ -139,8 +142,16 @@ export function connectionOf(handle: TcpHandle): Connection | undefined {
 /** Ties a connection to its handle, so that its end is seen without a listener. */
 export function attach(handle: TcpHandle, connection: Connection): void {
   define(handle, kConnection, connection)
-  define(handle, 'close', closeHandle)
-  define(handle, 'reset', resetHandle)
+  define(handle, 'close', Object.hasOwn(handle, 'close') ? before(handle.close) : closeHandle)
+  define(handle, 'reset', Object.hasOwn(handle, 'reset') ? before(handle.reset) : resetHandle)
+}
+
+/** Another copy of this package has attached to the same handle. */
+function before<Result>(method: (callback?: () => void) => Result) {
+  return function (this: TcpHandle, callback?: () => void): Result {
+    ended(this)
+    return method.call(this, callback)
+  }
 }
 
 function closeHandle(this: TcpHandle, callback?: () => void): void {

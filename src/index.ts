@@ -2,6 +2,12 @@ export type { Target } from './apply.js'
 export type { DeadPeerMessage } from './channel.js'
 export { planDeadPeerTimeout, setDeadPeerTimeout } from './dead-peer.js'
 export { type DeadPeerError, isDeadPeerError } from './dead-peer-error.js'
+export {
+  type DefaultsOptions,
+  type DefaultsScope,
+  installDefaults,
+  type RefusedMessage,
+} from './defaults.js'
 export { detectionTime } from './detection-time.js'
 export { SocketOptionError, type SocketOptionName } from './errors.js'
 export { getKeepalive, type KeepaliveSettings, setKeepalive } from './keepalive.js'

@@ -1,3 +1,4 @@
+import { subscribe } from 'node:diagnostics_channel'
 import type { Server, Socket } from 'node:net'
 import { SocketOptionError } from '../errors.js'
 import {
@@ -32,6 +33,8 @@ interface ServerRecord {
   older: number
   /** Why this server must not listen. */
   refusal: unknown
+  /** Whether nobody has set this server itself: then a refusal does not keep it from listening. */
+  optional: boolean
 }
 
 const servers = new WeakMap<Server, ServerRecord>()
@@ -41,27 +44,85 @@ const PLATFORM_INHERITS = process.platform === 'linux' || process.platform === '
 
 /** Sets what the server accepts from now on. */
 export function applyToServer(server: Server, settings: Settings): void {
-  const options = server as unknown as { keepAlive: boolean }
   const known = servers.get(server)
-  const record = known ?? {
-    settings,
-    keepAlive: options.keepAlive,
-    listener: undefined,
-    inherits: false,
-    older: 0,
-    refusal: undefined,
-  }
+  const record = known ?? newRecord(server, settings)
   const listener = listenerOf(server)
   if (listener !== null) adoptListener(listener, record, settings)
   if (known !== undefined) record.settings = merge(known.settings, settings)
-  // Node's own option would write 60/1/10 over what is inherited. With ours held on
-  // the handle it only keeps Node's cache in step, before the first 'connection'.
-  if (settings.held >= 0) options.keepAlive = settings.held === 1 || record.keepAlive
-  if (known !== undefined) return
+  keepNodeInStep(server, record, settings)
+  if (!record.optional && known !== undefined) return
+  record.optional = false
   servers.set(server, record)
   hookListens()
   hookTls()
   onListened(server, () => listened(server, record))
+}
+
+function newRecord(server: Server, settings: Settings): ServerRecord {
+  const { keepAlive } = server as unknown as { keepAlive: boolean }
+  return {
+    settings,
+    keepAlive,
+    listener: undefined,
+    inherits: false,
+    older: 0,
+    refusal: undefined,
+    optional: false,
+  }
+}
+
+/**
+ * Node's own option would write 60/1/10 over what is inherited. With ours held on
+ * the handle it only keeps Node's cache in step, before the first 'connection'.
+ */
+function keepNodeInStep(server: Server, record: ServerRecord, { held }: Settings): void {
+  if (held < 0) return
+  ;(server as unknown as { keepAlive: boolean }).keepAlive = held === 1 || record.keepAlive
+}
+
+/** What every server of this environment gets, where nobody has set the server itself. */
+export interface ServerDefaults {
+  settingsFor(): Settings | undefined
+  refused(server: Server, error: unknown): void
+}
+
+let defaults: ServerDefaults | undefined
+
+/** Gives each server that begins to listen from now on these settings first. */
+export function setServerDefaults(given: ServerDefaults): void {
+  if (defaults !== undefined) return
+  defaults = given
+  hookListens()
+  hookTls()
+  // A cluster worker's stand-in for a listener is seen here only.
+  subscribe('tracing:net.server.listen:asyncEnd', (message) => {
+    const { server } = message as { server: Server }
+    const handle = listenerOf(server)
+    if (handle !== null && isStandIn(handle)) applyDefaults(handle, server)
+  })
+}
+
+function applyDefaults(handle: TcpHandle, server: Server): void {
+  const given = defaults?.settingsFor()
+  const known = servers.get(server)
+  if (known !== undefined && !known.optional) {
+    if (given !== undefined) known.settings = merge(given, known.settings)
+    return
+  }
+  if (given === undefined) {
+    servers.delete(server)
+    return
+  }
+  const record = newRecord(server, given)
+  record.optional = true
+  try {
+    adoptListener(handle, record, given)
+  } catch (error) {
+    defaults?.refused(server, error)
+    return
+  }
+  servers.set(server, record)
+  keepNodeInStep(server, record, given)
 }
 
 let hooked = false
@@ -70,8 +131,9 @@ function hookListens(): void {
   if (hooked) return
   hooked = true
   onListening((handle, server) => {
+    applyDefaults(handle, server)
     const record = servers.get(server)
-    if (record !== undefined) tryAdopt(handle, record)
+    if (record !== undefined && !record.optional) tryAdopt(handle, record)
   })
 }
 
@@ -98,8 +160,7 @@ function listened(server: Server, record: ServerRecord): void {
 
 function adoptListener(handle: TcpHandle, record: ServerRecord, settings: Settings): void {
   const isTcp = isTcpHandle(handle)
-  // A cluster worker's stand-in for a listener that the primary holds has neither.
-  if (!isTcp && (handle.fd !== undefined || handle.constructor?.name === 'Pipe')) {
+  if (!isTcp && !isStandIn(handle)) {
     throw new SocketOptionError(
       'setsockopt',
       -95,
@@ -120,6 +181,11 @@ function adoptListener(handle: TcpHandle, record: ServerRecord, settings: Settin
     (client) => accepting(client, record),
     (client, socket, refusal) => accepted(client, socket, refusal),
   )
+}
+
+/** A cluster worker's stand-in for a listener that the primary holds: a plain object. */
+function isStandIn(handle: TcpHandle): boolean {
+  return handle.fd === undefined && handle.constructor === Object
 }
 
 /** The backlog that Node asks for: what is taken for the queue where the system does not tell. */

@@ -5,6 +5,7 @@ import { socketClosed } from '../errors.js'
 import {
   attach,
   type Connection,
+  type ConnectRequest,
   connectionOf,
   handleOf,
   hold,
@@ -39,10 +40,24 @@ export function applyToSocket(socket: Socket, settings: Settings): void {
   const connection = connectionOf(handle) ?? connect(handle, socket, wanted.get(socket))
   // In a server's 'connection' event the record does not name its socket yet.
   connection.socket ??= socket
-  keep(handle, connection, settings)
+  keepWanted(handle, connection, socket, settings)
   if (connecting && changesOnConnect(settings)) {
-    socket.prependOnceListener('connect', () => connected(handle, connection))
+    socket.prependOnceListener('connect', () => {
+      orDestroy(socket, () => connected(handle, connection))
+    })
   }
+}
+
+/** The record's settings are also what the socket wants of its next handle. */
+function keepWanted(
+  handle: TcpHandle,
+  connection: Connection,
+  socket: Socket,
+  settings: Settings,
+): void {
+  const { shared } = connection
+  keep(handle, connection, settings)
+  if (shared) wanted.set(socket, connection.settings)
 }
 
 function applyLater(socket: Socket, handle: TcpHandle | null, settings: Settings): void {
@@ -92,7 +107,6 @@ export function keep(handle: TcpHandle, connection: Connection, settings: Settin
   if (connection.shared) {
     connection.settings = merge(connection.settings, settings)
     connection.shared = false
-    if (connection.socket !== undefined) wanted.set(connection.socket, connection.settings)
   } else {
     absorb(connection.settings, settings)
   }
@@ -114,26 +128,61 @@ function closed(handle: TcpHandle, connection: Connection): void {
 
 // ---------------------------------------------------------------- while connecting
 
+/** What every connect of this environment gets, where nobody has set the socket itself. */
+export interface Defaults {
+  settingsFor(socket: Socket, request: ConnectRequest): Settings | undefined
+  refused(socket: Socket, error: unknown): void
+}
+
+let defaults: Defaults | undefined
 let hooked = false
+
+/** Gives each socket that connects from now on these settings first. */
+export function setDefaults(given: Defaults): void {
+  defaults = given
+  hookConnects()
+}
 
 function hookConnects(): void {
   if (hooked) return
   hooked = true
   onConnecting((handle, socket, request) => {
-    const settings = connectionOf(handle)?.settings ?? wanted.get(socket)
-    if (settings === undefined) return
-    orDestroy(socket, () => {
-      write(handle, settings, true)
-      const connection = connectionOf(handle) ?? connect(handle, socket)
-      keep(handle, connection, settings)
-      if (changesOnConnect(settings)) {
-        whenConnectEnds(request, () => {
-          if (handle.fd >= 0) connected(handle, connection)
-        })
-      }
-      debug('descriptor %d: set while connecting: %o', handle.fd, settings)
+    const own = connectionOf(handle)?.settings ?? wanted.get(socket)
+    const given = defaults?.settingsFor(socket, request)
+    if (given !== undefined) begin(handle, socket, given, request, false)
+    if (own !== undefined) begin(handle, socket, own, request, true)
+  })
+}
+
+/** Sets a handle whose connect the kernel has just begun. */
+function begin(
+  handle: TcpHandle,
+  socket: Socket,
+  settings: Settings,
+  request: ConnectRequest,
+  own: boolean,
+): void {
+  const guarded = own ? orDestroy : orTell
+  guarded(socket, () => {
+    write(handle, settings, true)
+    const connection = connectionOf(handle) ?? connect(handle, socket)
+    if (own) keepWanted(handle, connection, socket, settings)
+    else keep(handle, connection, settings)
+    debug('descriptor %d: set while connecting: %o', handle.fd, settings)
+    if (!changesOnConnect(settings)) return
+    whenConnectEnds(request, () => {
+      guarded(socket, () => connected(handle, connection))
     })
   })
+}
+
+/** A refusal of what nobody asked for this socket never ends its connection. */
+function orTell(socket: Socket, action: () => void): void {
+  try {
+    action()
+  } catch (error) {
+    defaults?.refused(socket, error)
+  }
 }
 
 function changesOnConnect(settings: Settings): boolean {
@@ -142,10 +191,9 @@ function changesOnConnect(settings: Settings): boolean {
 
 /** The connect is over: its user timeout is taken back, the retransmission bound may be set. */
 function connected(handle: TcpHandle, connection: Connection): void {
+  if (handle.fd < 0) return
   const { userTimeout, rtoMax } = connection.settings
-  const { socket } = connection
-  if (socket === undefined) return
-  orDestroy(socket, () => write(handle, { ...UNTOUCHED, userTimeout, rtoMax }, false))
+  write(handle, { ...UNTOUCHED, userTimeout, rtoMax }, false)
 }
 
 /**

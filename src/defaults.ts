@@ -1,0 +1,172 @@
+/** Settings for every TCP socket of this process, also those inside drivers. */
+import { channel } from 'node:diagnostics_channel'
+import type { Server, Socket } from 'node:net'
+import { planDeadPeerTimeout, settingsOf } from './dead-peer.js'
+import { debug } from './debug.js'
+import { invalidType, invalidValue } from './errors.js'
+import type { ConnectRequest } from './handle.js'
+import type { SlowReader } from './plan.js'
+import {
+  type KeepaliveOptions,
+  keepaliveSettings,
+  merge,
+  type Settings,
+  userTimeoutSettings,
+} from './settings.js'
+import { setServerDefaults } from './targets/server.js'
+import { setDefaults } from './targets/socket.js'
+
+/** Which sockets: `'client'` those that connect, `'server'` those that are accepted. */
+export type DefaultsScope = 'client' | 'server' | 'all'
+
+/** What `installDefaults` takes: at least one of the three settings. */
+export interface DefaultsOptions {
+  /** As `setKeepalive`'s options: **seconds**, **seconds**, **probes**. */
+  keepalive?: KeepaliveOptions | boolean | undefined
+  /** As `setUserTimeout`'s: **milliseconds**. */
+  userTimeout?: number | undefined
+  /** As `setDeadPeerTimeout`'s: **milliseconds**. The two above win over it, field by field. */
+  deadPeerTimeout?: number | { ms: number; slowReader?: SlowReader | undefined } | undefined
+  /** Default `'client'`. */
+  scope?: DefaultsScope | undefined
+  /**
+   * Decides for each socket that connects. `host` is what the program asked for,
+   * where Node tells, else the address. Must not throw: then nothing is set.
+   */
+  filter?: ((socket: Socket, destination: { host: string; port: number }) => boolean) | undefined
+}
+
+interface Installed {
+  readonly settings: Settings
+  readonly client: boolean
+  readonly server: boolean
+  readonly filter: DefaultsOptions['filter']
+}
+
+/** In the order in which they were installed: a later one wins field by field. */
+const installed: Installed[] = []
+
+/**
+ * Gives settings to every TCP socket that this environment (the main thread, a
+ * worker) opens from now on, also inside drivers that hide theirs: net, tls,
+ * http(s), http2, fetch; and, where `scope` says so, to what its servers accept
+ * that begin to listen from now on.
+ *
+ * What a program sets on a socket itself wins. A refusal of the kernel never ends
+ * a connection here: the socket stays as it is, one warning per error code tells
+ * (code TCP_KEEPALIVE_REFUSED), the channel `tcp-keepalive:refused` tells each.
+ * Unix-domain sockets are passed over.
+ *
+ * Out of reach: native clients that open sockets of their own (c-ares over TCP, the
+ * inspector), other workers and processes that did not install them, sockets that
+ * were open before.
+ *
+ * @returns The undo: what opens from then on is as it would have been. Harmless
+ * when called again.
+ * @throws {TypeError | RangeError} As the functions for one socket do.
+ *
+ * @example
+ * const undo = installDefaults({ deadPeerTimeout: 60_000 })
+ */
+export function installDefaults(options: DefaultsOptions): () => void {
+  const added = check(options)
+  installed.push(added)
+  setDefaults({ settingsFor, refused })
+  if (added.server) setServerDefaults({ settingsFor: serverSettings, refused })
+  return () => {
+    const index = installed.indexOf(added)
+    if (index >= 0) installed.splice(index, 1)
+  }
+}
+
+const FIELDS = new Set(['keepalive', 'userTimeout', 'deadPeerTimeout', 'scope', 'filter'])
+const SCOPES = new Set<unknown>(['client', 'server', 'all'])
+
+function check(options: unknown): Installed {
+  if (typeof options !== 'object' || options === null) {
+    throw invalidType('options', 'an object such as { deadPeerTimeout: 60_000 }', options)
+  }
+  for (const key of Object.keys(options)) {
+    if (!FIELDS.has(key)) {
+      throw invalidValue(
+        `Unknown field options.${key}. installDefaults takes ${[...FIELDS].join(', ')}.`,
+      )
+    }
+  }
+  const {
+    keepalive,
+    userTimeout,
+    deadPeerTimeout,
+    scope = 'client',
+    filter,
+  } = options as DefaultsOptions
+  const parts: Settings[] = []
+  if (deadPeerTimeout !== undefined) parts.push(deadPeerSettings(deadPeerTimeout))
+  if (keepalive !== undefined) parts.push(keepaliveSettings(keepalive))
+  if (userTimeout !== undefined) parts.push(userTimeoutSettings(userTimeout))
+  if (parts.length === 0) {
+    throw invalidValue(
+      'installDefaults needs keepalive, userTimeout or deadPeerTimeout: nothing would be set.',
+    )
+  }
+  if (!SCOPES.has(scope)) {
+    throw invalidValue(
+      `Expected 'client', 'server' or 'all' for options.scope but received ${String(scope)}.`,
+    )
+  }
+  if (filter !== undefined && typeof filter !== 'function') {
+    throw invalidType('options.filter', 'a function', filter)
+  }
+  return {
+    settings: parts.reduce(merge),
+    client: scope !== 'server',
+    server: scope !== 'client',
+    filter,
+  }
+}
+
+function deadPeerSettings(value: NonNullable<DefaultsOptions['deadPeerTimeout']>): Settings {
+  if (typeof value !== 'object' || value === null) return settingsOf(planDeadPeerTimeout(value))
+  const { ms, ...options } = value
+  return settingsOf(planDeadPeerTimeout(ms, options))
+}
+
+function settingsFor(socket: Socket, { address, port }: ConnectRequest): Settings | undefined {
+  let settings: Settings | undefined
+  for (const { client, filter, settings: these } of installed) {
+    if (!client) continue
+    if (filter !== undefined) {
+      const host = (socket as unknown as { _host?: string | null })._host ?? address
+      if (!filter(socket, { host, port })) continue
+    }
+    settings = settings === undefined ? these : merge(settings, these)
+  }
+  return settings
+}
+
+function serverSettings(): Settings | undefined {
+  const settings = installed.filter(({ server }) => server).map((each) => each.settings)
+  return settings.length === 0 ? undefined : settings.reduce(merge)
+}
+
+/** The message of the channel `tcp-keepalive:refused`. */
+export interface RefusedMessage {
+  socket: Socket | Server
+  error: unknown
+}
+
+const refusals = channel('tcp-keepalive:refused')
+const warned = new Set<unknown>()
+
+function refused(socket: Socket | Server, error: unknown): void {
+  const message: RefusedMessage = { socket, error }
+  refusals.publish(message)
+  const { code, message: text } = error as NodeJS.ErrnoException
+  debug('default settings refused: %s', text)
+  if (warned.has(code)) return
+  warned.add(code)
+  process.emitWarning(
+    `tcp-keepalive: default settings were refused, the connection goes on without them: ${text}`,
+    { code: 'TCP_KEEPALIVE_REFUSED' },
+  )
+}

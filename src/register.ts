@@ -1,0 +1,108 @@
+/**
+ * Settings from the environment for every outgoing connection of a program, without
+ * changing its code: `node --require tcp-keepalive/register app.js`, or `--import` from
+ * Node 22 on (on Node 20 any `--import` loses worker messages).
+ *
+ * | variable | | |
+ * |---|---|---|
+ * | TCP_KEEPALIVE_DEAD_PEER_MS | milliseconds | `setDeadPeerTimeout`; 60000 where no variable is set |
+ * | TCP_KEEPALIVE_SLOW_READER | `keep` or `end` | |
+ * | TCP_KEEPALIVE_IDLE_S | seconds | `setKeepalive` |
+ * | TCP_KEEPALIVE_INTERVAL_S | seconds | |
+ * | TCP_KEEPALIVE_COUNT | probes | |
+ * | TCP_KEEPALIVE_USER_TIMEOUT_MS | milliseconds | `setUserTimeout` |
+ * | TCP_KEEPALIVE_SCOPE | `client`, `server` or `all` | default `client` |
+ *
+ * A malformed value or an unknown `TCP_KEEPALIVE_*` name stops the start with one line
+ * that names it, exit code 9. `NODE_DEBUG=tcp-keepalive` tells which socket got what.
+ * @module
+ */
+import { type DefaultsOptions, type DefaultsScope, installDefaults } from './defaults.js'
+import type { SlowReader } from './plan.js'
+
+const PREFIX = 'TCP_KEEPALIVE_'
+const DEFAULT_DEAD_PEER_MS = 60_000
+
+const NUMBERS = ['IDLE_S', 'INTERVAL_S', 'COUNT', 'USER_TIMEOUT_MS', 'DEAD_PEER_MS'] as const
+const WORDS = {
+  SLOW_READER: ['keep', 'end'],
+  SCOPE: ['client', 'server', 'all'],
+} as const
+
+type NumberName = (typeof NUMBERS)[number]
+type WordName = keyof typeof WORDS
+
+class Malformed extends Error {}
+
+function optionsFrom(environment: NodeJS.ProcessEnv): DefaultsOptions {
+  const numbers: Partial<Record<NumberName, number>> = {}
+  const words: Partial<Record<WordName, string>> = {}
+  for (const [name, value = ''] of Object.entries(environment)) {
+    if (!name.startsWith(PREFIX)) continue
+    const field = name.slice(PREFIX.length)
+    if (isNumber(field)) numbers[field] = numberFrom(name, value)
+    else if (isWord(field)) words[field] = wordFrom(name, value, WORDS[field])
+    else throw new Malformed(`${name} is not known. ${known()}`)
+  }
+  return toOptions(numbers, words)
+}
+
+function toOptions(
+  {
+    IDLE_S: idle,
+    INTERVAL_S: interval,
+    COUNT: count,
+    USER_TIMEOUT_MS: userTimeout,
+    DEAD_PEER_MS,
+  }: Partial<Record<NumberName, number>>,
+  { SLOW_READER, SCOPE }: Partial<Record<WordName, string>>,
+): DefaultsOptions {
+  const keepalive = idle ?? interval ?? count
+  const ms =
+    DEAD_PEER_MS ??
+    (keepalive === undefined && userTimeout === undefined ? DEFAULT_DEAD_PEER_MS : undefined)
+  if (ms === undefined && SLOW_READER !== undefined) {
+    throw new Malformed(
+      `${PREFIX}SLOW_READER needs ${PREFIX}DEAD_PEER_MS: it says what that timeout means.`,
+    )
+  }
+  return {
+    keepalive: keepalive === undefined ? undefined : { idle, interval, count },
+    userTimeout,
+    deadPeerTimeout:
+      ms === undefined ? undefined : { ms, slowReader: SLOW_READER as SlowReader | undefined },
+    scope: SCOPE as DefaultsScope | undefined,
+  }
+}
+
+function isNumber(field: string): field is NumberName {
+  return (NUMBERS as readonly string[]).includes(field)
+}
+
+function isWord(field: string): field is WordName {
+  return Object.hasOwn(WORDS, field)
+}
+
+function numberFrom(name: string, value: string): number {
+  if (/^\d+$/.test(value)) return Number(value)
+  const unit = name.endsWith('_MS') ? 'milliseconds' : name.endsWith('_S') ? 'seconds' : 'probes'
+  throw new Malformed(`${name}=${value} is not a whole number of ${unit}.`)
+}
+
+function wordFrom(name: string, value: string, words: readonly string[]): string {
+  if (words.includes(value)) return value
+  throw new Malformed(`${name}=${value} is not one of ${words.join(', ')}.`)
+}
+
+function known(): string {
+  const names = [...NUMBERS, ...Object.keys(WORDS)].map((field) => PREFIX + field)
+  return `There are ${names.join(', ')}.`
+}
+
+try {
+  installDefaults(optionsFrom(process.env))
+} catch (error) {
+  // No stack: the mistake is in the environment, not in a line of code.
+  process.stderr.write(`tcp-keepalive/register: ${(error as Error).message}\n`)
+  process.exit(9)
+}
