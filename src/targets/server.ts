@@ -183,9 +183,9 @@ function adoptListener(handle: TcpHandle, record: ServerRecord, settings: Settin
   )
 }
 
-/** A cluster worker's stand-in for a listener that the primary holds: a plain object. */
+/** A cluster worker's stand-in for a TCP listener of the primary: a plain object, which for a path has no address. */
 function isStandIn(handle: TcpHandle): boolean {
-  return handle.fd === undefined && handle.constructor === Object
+  return handle.constructor === Object && 'getsockname' in handle
 }
 
 /** The backlog that Node asks for: what is taken for the queue where the system does not tell. */
