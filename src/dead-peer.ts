@@ -1,4 +1,5 @@
 import { apply, type Target } from './apply.js'
+import { unavailable } from './errors.js'
 import {
   checkDeadPeerTimeout,
   type DeadPeerOptions,
@@ -75,6 +76,11 @@ const MAX_PLANS = 100
 
 function planned(ms: unknown, options: unknown): Planned {
   const slowReader = checkDeadPeerTimeout(ms, options)
+  if (slowReader === 'keep' && process.platform !== 'linux') {
+    throw unavailable(
+      `slowReader: 'keep' needs Linux' TCP_INFO, which ${process.platform} has not. Use { slowReader: 'end' }: a live peer that does not read is given up then, too.`,
+    )
+  }
   const key = `${slowReader} ${ms}`
   const known = plans.get(key)
   if (known !== undefined) return known
