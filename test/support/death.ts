@@ -1,0 +1,125 @@
+/** Real deaths of sockets that nobody reads, and when the kernel decided on them. */
+import { type EventEmitter, once } from 'node:events'
+import type { Socket } from 'node:net'
+import { performance } from 'node:perf_hooks'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { getTcpInfo, setKeepalive, setUserTimeout } from 'tcp-keepalive'
+import { unplug } from 'tcp-keepalive/testing'
+import { expect } from 'vitest'
+
+export interface Death {
+  errors: NodeJS.ErrnoException[]
+  /** The argument of `'close'`. */
+  hadError: boolean
+  /** Whether `'end'` came. */
+  ended: boolean
+  /**
+   * Milliseconds from the kernel's decision (TCP_INFO says CLOSE) to `'error'`, in
+   * the time of this event loop: see `LoopClock`.
+   */
+  delay: number
+}
+
+/**
+ * A clock that stands still while other processes have the processor: between two
+ * looks 10 ms go by at most. A socket is told late on a machine that is busy with
+ * other tests, and no library can help that.
+ */
+class LoopClock {
+  now = 0
+  #last = performance.now()
+
+  tick(): void {
+    const now = performance.now()
+    this.now += Math.min(now - this.#last, 10)
+    this.#last = now
+  }
+}
+
+/** Follows a socket to its `'close'`, asking the kernel every other millisecond. */
+export async function deathOf(socket: Socket): Promise<Death> {
+  const errors: NodeJS.ErrnoException[] = []
+  let decided = Number.NaN
+  let told = Number.NaN
+  let ended = false
+  const clock = new LoopClock()
+  socket.on('error', (error) => {
+    clock.tick()
+    told = clock.now
+    errors.push(error)
+  })
+  socket.on('end', () => {
+    ended = true
+  })
+  const timer = setInterval(() => {
+    clock.tick()
+    if (decided > 0 || socket.destroyed || getTcpInfo(socket).state !== 'CLOSE') return
+    decided = clock.now
+  }, 2)
+  const [hadError] = (await closed(socket)) as [boolean]
+  clearInterval(timer)
+  // A second 'error' would be late by some turns.
+  await sleep(150)
+  return { errors, hadError, ended, delay: told - decided }
+}
+
+/** `once(socket, 'close')` would reject with the socket's error. */
+export function closed(socket: EventEmitter): Promise<unknown[]> {
+  return new Promise((resolve) => socket.once('close', (...values) => resolve(values)))
+}
+
+/** The kernel's verdict, as Node makes it of a failing read, once and in time. */
+export function expectTold(death: Death, code = 'ETIMEDOUT', errno = -110): void {
+  expect(death.errors).toHaveLength(1)
+  const [error] = death.errors as [NodeJS.ErrnoException]
+  expect(error).toBeInstanceOf(Error)
+  expect({ ...error, message: error.message }).toEqual({
+    code,
+    errno,
+    syscall: 'read',
+    message: `read ${code}`,
+  })
+  expect(death.hadError).toBe(true)
+  expect(death.delay).toBeGreaterThanOrEqual(0)
+  expect(death.delay).toBeLessThan(100)
+}
+
+/** The peer sends more than anybody takes, until Node has stopped reading. */
+export async function stall(socket: Socket, peer: Socket): Promise<void> {
+  reset(peer)
+  peer.write(Buffer.alloc(4 << 20))
+  await stalled(socket)
+}
+
+/** The other end of a dead socket is reset when that closes; no test is about it. */
+export function reset(peer: Socket): void {
+  peer.on('error', () => {})
+}
+
+/** Until nothing has been read for a while although there is more. */
+export async function stalled(socket: Socket): Promise<void> {
+  if (socket.bytesRead === 0) await sleep(20)
+  for (let last = -1; socket.bytesRead !== last; ) {
+    last = socket.bytesRead
+    await sleep(60)
+  }
+  expect(getTcpInfo(socket).receivedBytes).toBeGreaterThan(socket.bytesRead)
+}
+
+export const DEATHS = {
+  /** Keepalive finds the peer silent: about two seconds. */
+  idle(socket: Socket): void {
+    setKeepalive(socket, { idle: 1, interval: 1, count: 1 })
+    unplug(socket)
+  },
+  /** A byte is never acknowledged: a little over a second. */
+  inFlight(socket: Socket): void {
+    setUserTimeout(socket, 1000)
+    unplug(socket)
+    socket.write('x')
+  },
+} as const
+
+export async function ended(socket: Socket): Promise<void> {
+  if (!socket.readableEnded) await once(socket, 'end')
+}

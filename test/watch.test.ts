@@ -1,0 +1,231 @@
+/**
+ * Sockets that nobody is reading: Node has taken them out of the event loop, and
+ * still each death that the kernel decides on is the socket's `'error'`.
+ *
+ * Cables are really pulled; when the kernel decided is asked of the kernel.
+ */
+import { once } from 'node:events'
+import type { Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { getTcpInfo, isDeadPeerError, setKeepalive, setUserTimeout, support } from 'tcp-keepalive'
+import { unplug } from 'tcp-keepalive/testing'
+import { describe, expect, test } from 'vitest'
+import { DEATHS, deathOf, ended, expectTold, reset, stall } from './support/death.ts'
+import { connectedPair, type PairOptions } from './support/pair.ts'
+
+test('this platform can', () => {
+  expect(support.watch).toBe(true)
+})
+
+const PAIRS: [string, PairOptions][] = [
+  ['IPv4', { family: 4 }],
+  ['IPv6', { family: 6 }],
+  ['IPv4 over an IPv6 socket', { family: 'mapped' }],
+  ['TLS', { tls: true }],
+]
+const ENDS = ['client', 'accepted'] as const
+const WAYS = ['idle', 'inFlight'] as const
+
+describe.concurrent('a socket whose buffer is full and whom nobody reads', () => {
+  for (const [kind, options] of PAIRS) {
+    for (const end of ENDS) {
+      for (const way of WAYS) {
+        test(`${kind}, ${end}, ${way}: told within 100 ms, once`, async () => {
+          await using pair = await connectedPair(options)
+          const socket = pair[end]
+          await stall(socket, end === 'client' ? pair.accepted : pair.client)
+          DEATHS[way](socket)
+          const death = await deathOf(socket)
+          expectTold(death)
+          expect(isDeadPeerError(death.errors[0])).toBe(true)
+          expect(death.ended).toBe(false)
+        })
+      }
+    }
+  }
+
+  test('it had been read before, and was paused', async () => {
+    await using pair = await connectedPair()
+    let received = 0
+    pair.client.on('data', (chunk) => {
+      received += chunk.length
+      if (received >= 1 << 20) pair.client.pause()
+    })
+    await stall(pair.client, pair.accepted)
+    expect(received).toBeGreaterThanOrEqual(1 << 20)
+    DEATHS.inFlight(pair.client)
+    expectTold(await deathOf(pair.client))
+  })
+
+  test('it was set before it was connected', async () => {
+    await using pair = await connectedPair({
+      prepare: (client) => setUserTimeout(client, 1000),
+    })
+    await stall(pair.client, pair.accepted)
+    unplug(pair.client)
+    pair.client.write('x')
+    expectTold(await deathOf(pair.client))
+  })
+
+  for (const tls of [false, true]) {
+    test(`it was accepted by a ${tls ? 'TLS server' : 'server'} that was set`, async () => {
+      await using pair = await connectedPair({
+        tls,
+        prepareServer: (server) => setUserTimeout(server, 1000),
+      })
+      await stall(pair.accepted, pair.client)
+      unplug(pair.accepted)
+      pair.accepted.write('x')
+      expectTold(await deathOf(pair.accepted))
+    })
+  }
+
+  test('its peer resets it: ECONNRESET arrives as well', async () => {
+    await using pair = await connectedPair()
+    setKeepalive(pair.client, true)
+    await stall(pair.client, pair.accepted)
+    const death = deathOf(pair.client)
+    pair.accepted.resetAndDestroy()
+    expectTold(await death, 'ECONNRESET', -104)
+  })
+
+  test('a hundred die at the same time: each is told in time', async () => {
+    const pairs = await Promise.all(Array.from({ length: 100 }, () => connectedPair()))
+    await Promise.all(pairs.map(({ client, accepted }) => stall(client, accepted)))
+    const deaths = pairs.map(({ client }) => {
+      DEATHS.idle(client)
+      return deathOf(client)
+    })
+    for (const death of await Promise.all(deaths)) expectTold(death)
+    await Promise.all(pairs.map((pair) => pair[Symbol.asyncDispose]()))
+  })
+})
+
+describe.concurrent('a half-open socket that has read its end', () => {
+  async function halfOpen(socket: Socket, peer: Socket): Promise<void> {
+    reset(peer)
+    socket.resume()
+    peer.end('the last words')
+    await ended(socket)
+    expect(getTcpInfo(socket).state).toBe('CLOSE_WAIT')
+    expect(socket.destroyed).toBe(false)
+  }
+
+  for (const tls of [false, true]) {
+    for (const end of ENDS) {
+      for (const way of WAYS) {
+        test(`${tls ? 'TLS' : 'plain'}, ${end}, ${way}: told within 100 ms, once`, async () => {
+          await using pair = await connectedPair({ tls, allowHalfOpen: true })
+          const socket = pair[end]
+          await halfOpen(socket, end === 'client' ? pair.accepted : pair.client)
+          DEATHS[way](socket)
+          expectTold(await deathOf(socket))
+        })
+      }
+    }
+  }
+
+  test('without this library Node never tells', async () => {
+    await using pair = await connectedPair({ allowHalfOpen: true })
+    await halfOpen(pair.client, pair.accepted)
+    const errors: Error[] = []
+    pair.client.on('error', (error) => errors.push(error))
+    pair.accepted.resetAndDestroy()
+    await sleep(500)
+    expect(getTcpInfo(pair.client).state).toBe('CLOSE')
+    expect(errors).toEqual([])
+    expect(pair.client.destroyed).toBe(false)
+  })
+})
+
+describe.concurrent('a healthy socket is left alone', () => {
+  test('stalled for three seconds with keepalive and probes: then read to the last byte', async () => {
+    await using pair = await connectedPair()
+    setKeepalive(pair.client, { idle: 1, interval: 1, count: 2 })
+    const size = 4 << 20
+    await stall(pair.client, pair.accepted)
+    await sleep(3000)
+    expect(pair.client.destroyed).toBe(false)
+    let received = 0
+    pair.client.on('data', (chunk) => {
+      received += chunk.length
+      if (received === size) pair.accepted.end()
+    })
+    await once(pair.client, 'end')
+    expect(received).toBe(size)
+  })
+
+  test('the cable is pulled and plugged in again in time', async () => {
+    await using pair = await connectedPair()
+    setUserTimeout(pair.client, 3000)
+    await stall(pair.client, pair.accepted)
+    const errors: Error[] = []
+    pair.client.on('error', (error) => errors.push(error))
+    {
+      using _cable = unplug(pair.client)
+      pair.client.write('x')
+      await sleep(1000)
+      expect(getTcpInfo(pair.client).retransmits).toBeGreaterThan(0)
+    }
+    pair.accepted.resume()
+    await sleep(4000)
+    expect(getTcpInfo(pair.client)).toMatchObject({
+      state: 'ESTABLISHED',
+      unacknowledgedSegments: 0,
+    })
+    expect(errors).toEqual([])
+    expect(pair.client.destroyed).toBe(false)
+  })
+
+  test('half open and alive', async () => {
+    await using pair = await connectedPair({ allowHalfOpen: true })
+    setKeepalive(pair.client, { idle: 1, interval: 1, count: 1 })
+    pair.client.resume()
+    pair.accepted.resume()
+    pair.accepted.end()
+    await ended(pair.client)
+    await sleep(3000)
+    expect(pair.client.destroyed).toBe(false)
+    const received = once(pair.accepted, 'end')
+    pair.client.end('still here')
+    await received
+    expect(pair.accepted.bytesRead).toBe('still here'.length)
+  })
+})
+
+describe.concurrent("the peer's orderly end is no error and keeps its order", () => {
+  test('buffered data is read first, then the end, whenever it is read', async () => {
+    await using pair = await connectedPair()
+    setKeepalive(pair.client, true)
+    const log: string[] = []
+    pair.client.on('error', (error) => log.push(error.message))
+    pair.client.on('end', () => log.push('end'))
+    pair.client.on('close', (hadError) => log.push(`close(${hadError})`))
+    const size = 4 << 20
+    pair.accepted.end(Buffer.alloc(size))
+    await sleep(500)
+    expect(log).toEqual([])
+    let received = 0
+    pair.client.on('data', (chunk) => {
+      received += chunk.length
+    })
+    await once(pair.client, 'close')
+    expect(received).toBe(size)
+    expect(log).toEqual(['end', 'close(false)'])
+  })
+
+  test('also when both have ended and nobody has read yet', async () => {
+    await using pair = await connectedPair()
+    setKeepalive(pair.client, true)
+    const data = Buffer.alloc(120_000, 'x')
+    pair.client.on('error', expect.unreachable)
+    pair.accepted.resume()
+    pair.client.end()
+    pair.accepted.end(data)
+    await sleep(500)
+    expect(pair.client.destroyed).toBe(false)
+    const chunks: Buffer[] = []
+    for await (const chunk of pair.client) chunks.push(chunk)
+    expect(Buffer.concat(chunks)).toEqual(data)
+  })
+})
