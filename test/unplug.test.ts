@@ -2,7 +2,7 @@
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { unplug } from 'tcp-keepalive/testing'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { connectedPair, type PairOptions } from './support/pair.ts'
 
 const SOCKETS: [string, PairOptions][] = [
@@ -24,7 +24,7 @@ function inbox(socket: Socket): { text: string } {
 }
 
 async function arrives(box: { text: string }, text: string): Promise<void> {
-  await expect.poll(() => box.text, { timeout: 10_000 }).toBe(text)
+  await vi.waitFor(() => expect(box.text).toBe(text), { timeout: 10_000, interval: 20 })
 }
 
 for (const [name, options] of SOCKETS) {
