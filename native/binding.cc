@@ -44,8 +44,8 @@ class Arguments {
   }
 
   bool Buffer(size_t index, int** data, size_t* size) const {
-    return ok_ && napi_get_arraybuffer_info(env_, values_[index],
-                                            reinterpret_cast<void**>(data), size) == napi_ok;
+    return ok_ && napi_get_arraybuffer_info(env_, values_[index], reinterpret_cast<void**>(data),
+                                            size) == napi_ok;
   }
 
   bool Descriptor(Socket* socket) const {
@@ -150,8 +150,7 @@ napi_value Sweep(napi_env env, napi_callback_info info) {
   if (!arguments.Buffer(0, &descriptors, &size) || !arguments.Integer(1, &count) || count < 0 ||
       static_cast<size_t>(count) > size / sizeof(int))
     return Number(env, kInvalid);
-  for (int i = 0; i < count; i++)
-    descriptors[i] = Unanswered(static_cast<Socket>(descriptors[i]));
+  for (int i = 0; i < count; i++) descriptors[i] = Unanswered(static_cast<Socket>(descriptors[i]));
   return Number(env, 0);
 }
 

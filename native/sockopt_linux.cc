@@ -93,6 +93,8 @@ union InfoBuffer {
 int ReadInfo(int socket, InfoBuffer* buffer) {
   socklen_t length = sizeof *buffer;
   if (getsockopt(socket, IPPROTO_TCP, TCP_INFO, buffer, &length) != 0) return -errno;
+  // qemu-user writes four bytes; what follows is read without asking again.
+  if (length < offsetof(tcp_info, tcpi_rcv_rtt)) return kUnavailable;
   return static_cast<int>(length);
 }
 
@@ -158,7 +160,7 @@ int ReadTcpInfo(int socket, double* fields) {
 }
 
 int Unanswered(int socket) {
-  InfoBuffer buffer;
+  InfoBuffer buffer{};  // Linux before 4.6 does not write tcpi_notsent_bytes.
   const int result = ReadInfo(socket, &buffer);
   if (result < 0) return result;
   const tcp_info& info = buffer.info;
