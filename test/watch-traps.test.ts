@@ -1,0 +1,300 @@
+/** What goes wrong around watching a socket, each seen once, each a test. */
+import { fork, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { type AddressInfo, connect, createServer, Socket } from 'node:net'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Worker } from 'node:worker_threads'
+import { getTcpInfo, setKeepalive, setUserTimeout } from 'tcp-keepalive'
+import { unplug } from 'tcp-keepalive/testing'
+import { beforeEach, describe, expect, test } from 'vitest'
+import { answerOf, run } from './support/child.ts'
+import { closed, deathOf, expectTold, reset } from './support/death.ts'
+import { listen } from './support/listen.ts'
+import { connectedPair } from './support/pair.ts'
+import { tlsClientOptions } from './support/tls.ts'
+
+/** Every event that tells of an end, in order. */
+function logOf(socket: Socket): string[] {
+  const log: string[] = []
+  socket.on('connect', () => log.push('connect'))
+  socket.on('end', () => log.push('end'))
+  socket.on('error', ({ message }) => log.push(`error: ${message}`))
+  socket.on('close', (hadError) => log.push(`close(${hadError})`))
+  return log
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await sleep(5)
+}
+
+describe.concurrent('EPOLLHUP without an error', () => {
+  test('is an orderly end, and the death that follows it is still told', async () => {
+    await using pair = await connectedPair()
+    const { client, accepted } = pair
+    reset(accepted)
+    setUserTimeout(client, 1500)
+    accepted.end(Buffer.alloc(100_000))
+    await until(() => getTcpInfo(client).state === 'CLOSE_WAIT')
+    unplug(client)
+    const death = deathOf(client)
+    // Both directions are shut down now: the kernel reports EPOLLHUP.
+    client.end('x')
+    await until(() => getTcpInfo(client).state === 'LAST_ACK')
+    await sleep(300)
+    expect(client.destroyed).toBe(false)
+    expectTold(await death)
+  })
+})
+
+describe.concurrent('SO_ERROR of a connect is left to Node', () => {
+  for (const tls of [false, true]) {
+    test(`a refused port is refused, never connected${tls ? ' (TLS)' : ''}`, async () => {
+      const server = createServer()
+      server.listen(0, '127.0.0.1')
+      await once(server, 'listening')
+      const { port } = server.address() as AddressInfo
+      server.close()
+      await once(server, 'close')
+      const logs = await Promise.all(
+        Array.from({ length: 20 }, async () => {
+          const socket = new Socket()
+          setUserTimeout(socket, 5000)
+          const log = logOf(socket)
+          if (tls) {
+            const { connect: connectTls } = await import('node:tls')
+            const over = connectTls({ socket, ...tlsClientOptions })
+            over.on('error', () => {})
+          }
+          socket.connect(port, '127.0.0.1')
+          await closed(socket)
+          return log
+        }),
+      )
+      const refused = [`error: connect ECONNREFUSED 127.0.0.1:${port}`, 'close(true)']
+      expect(logs).toEqual(logs.map(() => refused))
+    })
+  }
+})
+
+describe.concurrent('the peer ends, then resets, and nobody has read yet', () => {
+  async function endedAndReset(allowHalfOpen: boolean) {
+    const pair = await connectedPair({ allowHalfOpen })
+    const { client, accepted } = pair
+    setKeepalive(client, true)
+    const log = logOf(client)
+    const data = Buffer.alloc(100_000, 'x')
+    accepted.end(data)
+    await until(() => getTcpInfo(client).state === 'CLOSE_WAIT')
+    accepted.resetAndDestroy()
+    await until(() => getTcpInfo(client).state === 'CLOSE')
+    expect(client.bytesRead).toBeLessThan(data.length)
+    await sleep(500)
+    expect(log).toEqual([])
+    let received = 0
+    client.on('data', (chunk) => {
+      received += chunk.length
+    })
+    await closed(client)
+    expect(received).toBe(data.length)
+    await pair[Symbol.asyncDispose]()
+    return log
+  }
+
+  test('what it sent is complete: it is read first, and the end is clean, as Node has it', async () => {
+    expect(await endedAndReset(false)).toEqual(['end', 'close(false)'])
+  })
+
+  test('half open, the reset is told after the end', async () => {
+    expect(await endedAndReset(true)).toEqual(['end', 'error: read EPIPE', 'close(true)'])
+  })
+
+  test('likewise when it has forgotten the connection and answers a keepalive probe', async () => {
+    await using pair = await connectedPair()
+    const { client, accepted } = pair
+    setKeepalive(client, { idle: 1, interval: 1, count: 3 })
+    const log = logOf(client)
+    const data = Buffer.alloc(100_000, 'x')
+    // Its kernel drops what it does not know any more, but for our probe's answer.
+    accepted.end(data)
+    await until(() => getTcpInfo(client).state === 'CLOSE_WAIT')
+    accepted.destroy()
+    await sleep(2500)
+    expect(log).toEqual([])
+    let received = 0
+    client.on('data', (chunk) => {
+      received += chunk.length
+    })
+    await closed(client)
+    expect(received).toBe(data.length)
+    expect(log).toEqual(['end', 'close(false)'])
+  })
+})
+
+/** Network settings of one's own, for a receive buffer that takes megabytes from the start. */
+const largeBuffers = [
+  ['unshare', '--net'],
+  ['unshare', '--net', '--user', '--map-root-user'],
+]
+  .map((unshare) => [
+    ...unshare,
+    'sh',
+    '-c',
+    'ip link set lo up && echo 4096 33554432 33554432 > /proc/sys/net/ipv4/tcp_rmem && exec "$0" "$@"',
+  ])
+  .find(([file = '', ...args]) => spawnSync(file, [...args, 'true']).status === 0)
+
+interface Queued {
+  queued: number
+  received: number
+  log: string[]
+}
+
+async function queuedReset(
+  set: 'set' | 'unset',
+  consumer: 'flowing' | 'slow' | 'stuck',
+): Promise<Queued> {
+  const file = join(__dirname, 'support', 'queued-reset.cjs')
+  const command = [...(largeBuffers ?? []), process.execPath, file, set, consumer]
+  const { code, stdout, stderr } = await run(command)
+  if (code !== 0) throw new Error(stderr)
+  return JSON.parse(stdout) as Queued
+}
+
+describe.concurrent('megabytes are queued in the kernel when the peer resets', () => {
+  beforeEach(({ skip }) => {
+    if (largeBuffers === undefined) skip('no network namespaces: no way to a large receive buffer')
+  })
+
+  // Node reads 2 MB (32 x 64 KiB) in one turn of the loop.
+  const MORE_THAN_A_TURN = 4_000_000
+
+  test('every byte is delivered, and the end is the same as without this library', async () => {
+    for (const set of ['unset', 'set'] as const) {
+      const { queued, received, log } = await queuedReset(set, 'flowing')
+      expect(queued).toBeGreaterThan(MORE_THAN_A_TURN)
+      expect(received).toBe(5_000_000)
+      expect(log).toEqual(['end', 'close(false)'])
+    }
+  })
+
+  test('a slow consumer gets every byte too, also when it hesitates', async () => {
+    for (const set of ['unset', 'set'] as const) {
+      const { queued, received, log } = await queuedReset(set, 'slow')
+      expect(queued).toBeGreaterThan(MORE_THAN_A_TURN)
+      expect(received).toBe(5_000_000)
+      expect(log).toEqual(['error: read ECONNRESET', 'close(true)'])
+    }
+  })
+
+  test('with nobody to consume them they are nobody’s: the reset is told', async () => {
+    const { queued, log } = await queuedReset('set', 'stuck')
+    expect(queued).toBeGreaterThan(MORE_THAN_A_TURN)
+    expect(log).toEqual(['error: read ECONNRESET', 'close(true)'])
+  })
+})
+
+test.concurrent('a consumer that takes small pieces of what Node has read makes progress too', async () => {
+  async function consumed(set?: (socket: Socket, on: true) => void) {
+    await using pair = await connectedPair()
+    const { client, accepted } = pair
+    set?.(client, true)
+    const log = logOf(client)
+    const size = 100_000
+    accepted.write(Buffer.alloc(size))
+    await until(() => getTcpInfo(client).receivedBytes === size)
+    const end = closed(client)
+    accepted.resetAndDestroy()
+    let received = 0
+    const timer = setInterval(() => {
+      received += client.read(Math.min(2000, client.readableLength))?.length ?? 0
+    }, 10)
+    await end
+    clearInterval(timer)
+    return { received, log }
+  }
+  // Node itself finds the reset while its buffer is not empty yet, and drops the rest of it.
+  const byNode = await consumed()
+  expect(byNode.received).toBeGreaterThan(65_536)
+  expect(await consumed(setKeepalive)).toEqual(byNode)
+})
+
+describe('data and death within one stall of the event loop', () => {
+  for (const set of [undefined, setKeepalive]) {
+    test(`Node tells of a clean end, ${set === undefined ? 'without' : 'with'} this library`, async () => {
+      const server = createServer()
+      await using listening = await listen(server)
+      const signal = new Int32Array(new SharedArrayBuffer(8))
+      const worker = new Worker(join(__dirname, 'support', 'last-words.cjs'), {
+        workerData: { port: listening.port, signal },
+      })
+      const [socket] = (await once(server, 'connection')) as [Socket]
+      set?.(socket, true)
+      const log = logOf(socket)
+      let received = ''
+      socket.setEncoding('utf8').on('data', (text) => {
+        received += text
+      })
+      Atomics.store(signal, 0, 1)
+      // This event loop stands still, the kernel and the worker's go on.
+      Atomics.wait(signal, 1, 0, 400)
+      expect(getTcpInfo(socket).state).toBe('CLOSE')
+      expect(socket.bytesRead).toBe(0)
+      await closed(socket)
+      expect(received).toBe('the last words')
+      expect(log).toEqual(['end', 'close(false)'])
+      await worker.terminate()
+    })
+  }
+})
+
+// Not beside others, which would take the number.
+test('a socket handed to a child process: the error is the child’s, the number another’s', async () => {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const child = fork(join(__dirname, 'support', 'taking-process.cjs'))
+  const { port } = server.address() as AddressInfo
+  const far = connect(port, '127.0.0.1')
+  const [socket] = (await once(server, 'connection')) as [Socket]
+  reset(far)
+  setKeepalive(socket, true)
+  const number = descriptor(socket)
+  socket.pause()
+  child.send('take it', socket)
+  expect((await once(child, 'message'))[0]).toBe('taken')
+
+  // The number is free here, the open socket lives on in the child and in our epoll.
+  const ends = Array.from({ length: 10 }, () => connect(port, '127.0.0.1'))
+  await Promise.all(ends.map((end) => once(end, 'connect')))
+  for (const end of ends) setKeepalive(end, true)
+  expect(ends.map(descriptor)).toContain(number)
+  const logs = ends.map(logOf)
+
+  far.write(Buffer.alloc(1 << 20))
+  await sleep(300)
+  far.resetAndDestroy()
+  expect((await once(child, 'message'))[0]).toEqual({ code: 'ECONNRESET', syscall: 'read' })
+  await sleep(200)
+  expect(logs).toEqual(logs.map(() => []))
+  for (const end of ends) end.destroy()
+  server.close()
+})
+
+test.concurrent('watching keeps no process alive', async () => {
+  await using listening = await listen(
+    createServer((socket) => {
+      socket.write(Buffer.alloc(1 << 20))
+    }),
+  )
+  const answer = await answerOf<unknown>(`
+    const { setKeepalive } = require('tcp-keepalive')
+    const socket = require('node:net').connect(${listening.port}, '127.0.0.1', () => setKeepalive(socket, true))
+    // Its reading stops, so the socket itself keeps nothing alive.
+    process.on('exit', () => console.log(JSON.stringify({ destroyed: socket.destroyed })))
+  `)
+  expect(answer).toEqual({ destroyed: false })
+})
+
+function descriptor(socket: Socket): number {
+  return (socket as unknown as { _handle: { fd: number } })._handle.fd
+}
