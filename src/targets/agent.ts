@@ -4,46 +4,70 @@ import { invalidType } from '../errors.js'
 import { merge, type Settings } from '../settings.js'
 import { applyToSocket, orDestroy } from './socket.js'
 
+type Created = (error: Error | null, socket?: unknown) => void
+
 /** The methods through which every socket of an agent passes, its own or a subclass's. */
 interface AgentMethods {
-  createSocket(
-    request: unknown,
-    options: unknown,
-    callback: (error: Error | null, socket?: Socket) => void,
-  ): void
-  reuseSocket(socket: Socket, request: unknown): void
+  createSocket(request: unknown, options: unknown, callback: Created): void
+  createConnection(options: unknown, callback?: Created): unknown
+  reuseSocket(socket: unknown, request: unknown): void
 }
 
-const agents = new WeakMap<Agent, { settings: Settings }>()
+interface AgentRecord {
+  settings: Settings
+  /** What each socket has got already, so that what it got itself since then stays. */
+  given: WeakMap<object, Settings>
+}
 
-/** Sets each socket that the agent opens or takes from its pool from now on. */
+const agents = new WeakMap<Agent, AgentRecord>()
+
+/**
+ * Sets each socket that the agent opens from now on. Those in use are set at once, as
+ * they may go to a waiting request without passing the pool; idle ones on their next use.
+ */
 export function applyToAgent(agent: Agent, settings: Settings): void {
   const known = agents.get(agent)
-  if (known !== undefined) {
+  const record = known ?? { settings, given: new WeakMap() }
+  if (known === undefined) {
+    agents.set(agent, record)
+    follow(agent, record)
+  } else {
     known.settings = merge(known.settings, settings)
-    return
   }
-  const record = { settings }
-  agents.set(agent, record)
-  const set = (socket: unknown): void => {
-    if (socket instanceof Socket) orDestroy(socket, () => applyToSocket(socket, record.settings))
-    else refuse(socket)
+  for (const sockets of Object.values(agent.sockets)) {
+    for (const socket of sockets ?? []) if (!socket.destroyed) give(record, socket)
   }
-  const { createSocket, reuseSocket } = agent as unknown as AgentMethods
+}
+
+function follow(agent: Agent, record: AgentRecord): void {
+  const { createSocket, createConnection, reuseSocket } = agent as unknown as AgentMethods
   define(agent, 'createSocket', (request, options, callback) => {
-    Reflect.apply(createSocket, agent, [
-      request,
-      options,
-      (error: Error | null, socket?: Socket) => {
-        if (!error && socket !== undefined) set(socket)
-        callback(error, socket)
-      },
-    ])
+    const created: Created = (error, socket) => {
+      if (!error && socket !== undefined) give(record, socket)
+      callback(error, socket)
+    }
+    Reflect.apply(createSocket, agent, [request, options, created])
+  })
+  // A tunnel through a proxy is a socket only once it stands; its connect is seen here.
+  define(agent, 'createConnection', (...args) => {
+    const socket = Reflect.apply(createConnection, agent, args)
+    if (socket instanceof Socket) give(record, socket)
+    return socket
   })
   define(agent, 'reuseSocket', (socket, request) => {
-    set(socket)
+    give(record, socket)
     Reflect.apply(reuseSocket, agent, [socket, request])
   })
+}
+
+function give({ settings, given }: AgentRecord, socket: unknown): void {
+  if (!(socket instanceof Socket)) {
+    refuse(socket)
+    return
+  }
+  if (given.get(socket) === settings) return
+  given.set(socket, settings)
+  orDestroy(socket, () => applyToSocket(socket, settings))
 }
 
 /** An agent's `createConnection` may give any stream; it has no TCP options. */

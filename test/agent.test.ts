@@ -1,0 +1,339 @@
+/** An agent: each socket it opens or takes from its pool is set, and is still set in the pool. */
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import {
+  type ClientRequest,
+  createServer as createHttpServer,
+  Agent as HttpAgent,
+  type IncomingMessage,
+  request as requestHttp,
+} from 'node:http'
+import {
+  createServer as createHttpsServer,
+  Agent as HttpsAgent,
+  request as requestHttps,
+} from 'node:https'
+import { connect, type Server, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Duplex } from 'node:stream'
+import { connect as connectTls } from 'node:tls'
+import {
+  getKeepalive,
+  isDeadPeerError,
+  SocketOptionError,
+  setKeepalive,
+  setUserTimeout,
+} from 'tcp-keepalive'
+import { silentPort } from 'tcp-keepalive/check/silent-port'
+import { describe, expect, test } from 'vitest'
+import { listen } from './support/listen.ts'
+import { ALL_SET, expectAll, KEEPALIVE, setAll, settingsOf } from './support/settings.ts'
+import { tlsClientOptions, tlsServerOptions } from './support/tls.ts'
+
+type Callback = (error: Error | null, socket?: Socket) => void
+type AnyAgent = HttpAgent & { createConnection: (options: object, callback: Callback) => unknown }
+
+interface Protocol {
+  name: string
+  Agent: new (options: object) => HttpAgent
+  server: (
+    listener: (request: IncomingMessage, response: { end(text?: string): void }) => void,
+  ) => Server
+  connect: (options: object) => Socket
+  request: typeof requestHttp
+}
+
+const protocols: Protocol[] = [
+  {
+    name: 'http',
+    Agent: HttpAgent,
+    server: (listener) => createHttpServer(listener),
+    connect: (options) => connect(options as { port: number }),
+    request: requestHttp,
+  },
+  {
+    name: 'https',
+    Agent: HttpsAgent,
+    server: (listener) => createHttpsServer(tlsServerOptions, listener),
+    connect: (options) => connectTls({ ...tlsClientOptions, ...options }),
+    request: requestHttps,
+  },
+]
+
+/** What keepSocketAlive of Node's agents leaves on a socket that nobody has set. */
+const NODES_RESET = { enabled: true, idle: 1, interval: 1, count: 10 }
+
+for (const { name, Agent, server: createHttp, connect: open, request } of protocols) {
+  const pooling = { keepAlive: true, keepAliveMsecs: 1000, ...tlsClientOptions }
+
+  const agents: Record<string, () => AnyAgent> = {
+    "Node's own": () => new Agent(pooling) as AnyAgent,
+    'createConnection of its own': () =>
+      Object.assign(new Agent(pooling), { createConnection: open }) as AnyAgent,
+    'createConnection that calls back later': () =>
+      Object.assign(new Agent(pooling), {
+        createConnection(options: object, callback: Callback) {
+          setTimeout(() => callback(null, open(options)), 20)
+        },
+      }) as AnyAgent,
+    'a subclass with createConnection': () => {
+      class Subclass extends Agent {
+        override createConnection(options: object) {
+          return open(options)
+        }
+      }
+      return new Subclass(pooling) as AnyAgent
+    },
+  }
+
+  const httpServer = () => listen(createHttp((_, response) => response.end('hello')))
+
+  /** One request to its end; its socket is then back in the pool, or closed. */
+  async function visit(agent: HttpAgent, port: number): Promise<ClientRequest> {
+    const made = request({ agent, port, host: '127.0.0.1' })
+    made.end()
+    const [response] = (await once(made, 'response')) as [IncomingMessage]
+    response.resume()
+    await once(response, 'close')
+    await new Promise(setImmediate)
+    return made
+  }
+
+  const poolOf = (agent: HttpAgent): Socket[] =>
+    Object.values(agent.freeSockets).flatMap((sockets) => sockets ?? [])
+
+  describe.concurrent.each(Object.keys(agents))(`${name}: %s`, (kind) => {
+    const create = agents[kind] as () => AnyAgent
+
+    test('a socket is set when it is new, in the pool, and when it is used again', async () => {
+      await using server = await httpServer()
+      const agent = create()
+      setAll(agent)
+      const first = request({ agent, port: server.port, host: '127.0.0.1' })
+      first.end()
+      const [response] = (await once(first, 'response')) as [IncomingMessage]
+      const socket = first.socket as Socket
+      expectAll(socket)
+      response.resume()
+      await once(response, 'close')
+      await new Promise(setImmediate)
+      expect(poolOf(agent)).toEqual([socket])
+      expectAll(socket)
+      const second = await visit(agent, server.port)
+      expect(second.socket).toBe(socket)
+      expectAll(socket)
+      agent.destroy()
+    })
+
+    test('what lies idle in the pool is set on its next use', async () => {
+      await using server = await httpServer()
+      const agent = create()
+      await visit(agent, server.port)
+      const [idle] = poolOf(agent)
+      setAll(agent)
+      const second = await visit(agent, server.port)
+      expect(second.socket).toBe(idle)
+      expectAll(idle as Socket)
+      agent.destroy()
+    })
+
+    test('the connect too: the user timeout bounds it', async () => {
+      const silent = await silentPort()
+      const agent = create()
+      setUserTimeout(agent, 1500)
+      const made = request({ agent, port: silent.port, host: '127.0.0.1' })
+      made.end()
+      const [error] = await once(made, 'error')
+      expect(error).toMatchObject({ code: 'ETIMEDOUT', syscall: 'connect' })
+      expect(isDeadPeerError(error)).toBe(true)
+      agent.destroy()
+      await silent.close()
+    })
+  })
+
+  describe.concurrent(`${name}: an agent`, () => {
+    test('that is not set: Node resets its pooled sockets, interval and count included', async () => {
+      await using server = await httpServer()
+      const agent = agents['createConnection of its own']?.() as AnyAgent
+      await visit(agent, server.port)
+      expect(getKeepalive(poolOf(agent)[0] as Socket)).toEqual(NODES_RESET)
+      agent.destroy()
+    })
+
+    test('one of its sockets set by itself: held in the pool as well', async () => {
+      await using server = await httpServer()
+      const agent = agents['createConnection of its own']?.() as AnyAgent
+      agent.on('free', (socket: Socket) => socket.setKeepAlive(true, 1000))
+      const made = request({ agent, port: server.port, host: '127.0.0.1' })
+      made.on('socket', setAll).end()
+      const [response] = (await once(made, 'response')) as [IncomingMessage]
+      response.resume()
+      await once(response, 'close')
+      await new Promise(setImmediate)
+      expectAll(poolOf(agent)[0] as Socket)
+      agent.destroy()
+    })
+
+    test('settings of one of its sockets survive its next use', async () => {
+      await using server = await httpServer()
+      const agent = new Agent(pooling)
+      setAll(agent)
+      const first = await visit(agent, server.port)
+      setKeepalive(first.socket as Socket, { idle: 71 })
+      const second = await visit(agent, server.port)
+      expect(second.socket).toBe(first.socket)
+      expect(settingsOf(second.socket as Socket)).toEqual({ ...ALL_SET, idle: 71 })
+      agent.destroy()
+    })
+
+    test('changes later: new sockets, those in use, and idle ones on their next use', async () => {
+      let finish = () => {}
+      await using server = await listen(
+        createHttp((incoming, response) => {
+          if (incoming.url === '/slow') finish = () => response.end()
+          else response.end()
+        }),
+      )
+      const agent = new Agent(pooling)
+      setKeepalive(agent, KEEPALIVE)
+      await visit(agent, server.port)
+      const [idle] = poolOf(agent) as [Socket]
+      const slow = request({ agent: agent, port: server.port, host: '127.0.0.1', path: '/slow' })
+      slow.end()
+      const [busy] = (await once(slow, 'socket')) as [Socket]
+      expect(busy).toBe(idle)
+      await once(server.server, 'request')
+      setKeepalive(agent, { idle: 71 })
+      expect(getKeepalive(busy)).toMatchObject({ ...KEEPALIVE, idle: 71 })
+      const fresh = (await visit(agent, server.port)).socket as Socket
+      expect(fresh).not.toBe(busy)
+      expect(getKeepalive(fresh)).toMatchObject({ ...KEEPALIVE, idle: 71 })
+      setKeepalive(agent, { idle: 81 })
+      expect((await visit(agent, server.port)).socket).toBe(fresh)
+      expect(getKeepalive(fresh)).toMatchObject({ ...KEEPALIVE, idle: 81 })
+      finish()
+      const [response] = (await once(slow, 'response')) as [IncomingMessage]
+      await once(response.resume(), 'close')
+      agent.destroy()
+    })
+
+    test('a socket that goes to a waiting request without passing the pool', async () => {
+      await using server = await httpServer()
+      const agent = new Agent({ ...pooling, maxSockets: 1 })
+      const requests = [1, 2].map(() =>
+        request({ agent, port: server.port, host: '127.0.0.1' }).end(),
+      )
+      const [socket] = (await once(requests[0] as ClientRequest, 'socket')) as [Socket]
+      setAll(agent)
+      const responses = requests.map(async (made) => {
+        const [response] = (await once(made, 'response')) as [IncomingMessage]
+        await once(response.resume(), 'close')
+      })
+      await Promise.all(responses)
+      expect(requests[1]?.socket).toBe(socket)
+      expectAll(socket)
+      agent.destroy()
+    })
+
+    test('whose createConnection is replaced afterwards', async () => {
+      await using server = await httpServer()
+      const agent = new Agent(pooling) as AnyAgent
+      setAll(agent)
+      agent.createConnection = open
+      expectAll((await visit(agent, server.port)).socket as Socket)
+      agent.destroy()
+    })
+
+    test('without keepAlive', async () => {
+      await using server = await httpServer()
+      const agent = new Agent({ ...tlsClientOptions })
+      setAll(agent)
+      const made = request({ agent, port: server.port, host: '127.0.0.1' }).end()
+      const [response] = (await once(made, 'response')) as [IncomingMessage]
+      expectAll(made.socket as Socket)
+      response.resume()
+      await once(response, 'close')
+    })
+
+    test('shows nothing of it', () => {
+      const agent = new Agent(pooling)
+      const shown = () => [Object.keys(agent), agent.eventNames(), agent.listenerCount('free')]
+      const before = shown()
+      setAll(agent)
+      expect(shown()).toEqual(before)
+    })
+  })
+}
+
+describe.concurrent('what has no TCP options fails the request', () => {
+  test('a path', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'agent-'))
+    const path = join(folder, 'socket')
+    await using _server = await listen(
+      createHttpServer((_, response) => response.end()),
+      { path },
+    )
+    const agent = new HttpAgent({ keepAlive: true })
+    setKeepalive(agent, KEEPALIVE)
+    const [error] = await once(requestHttp({ agent, socketPath: path }).end(), 'error')
+    expect(error).toBeInstanceOf(SocketOptionError)
+    expect(error).toMatchObject({ code: 'ENOTSUP', option: 'TCP_KEEPIDLE' })
+    rmSync(folder, { recursive: true })
+  })
+
+  test('a stream that createConnection gives', async () => {
+    const agent = new HttpAgent() as AnyAgent
+    agent.createConnection = () => new Duplex({ read() {}, write() {} })
+    setKeepalive(agent, KEEPALIVE)
+    const [error] = await once(requestHttp({ agent, port: 1, host: '127.0.0.1' }).end(), 'error')
+    expect(error).toMatchObject({ code: 'ERR_INVALID_ARG_TYPE' })
+  })
+})
+
+/** Node's agents know proxies of the environment since v24.5. */
+const [MAJOR = 0, MINOR = 0] = process.versions.node.split('.').map(Number)
+const KNOWS_PROXIES = MAJOR > 24 || (MAJOR === 24 && MINOR >= 5)
+
+describe.skipIf(!KNOWS_PROXIES).concurrent('an https.Agent with proxyEnv', () => {
+  const through = (port: number) =>
+    new HttpsAgent({
+      ...tlsClientOptions,
+      keepAlive: true,
+      ...{ proxyEnv: { HTTPS_PROXY: `http://127.0.0.1:${port}` } },
+    })
+
+  test('the tunnel is set', async () => {
+    await using target = await listen(
+      createHttpsServer(tlsServerOptions, (_, response) => response.end()),
+    )
+    const proxy = createHttpServer().on('connect', (_, socket: Socket) => {
+      const upstream = connect(target.port, '127.0.0.1', () => {
+        socket.write('HTTP/1.1 200 Connection Established\r\n\r\n')
+        socket.pipe(upstream).pipe(socket)
+      })
+      socket.on('error', () => upstream.destroy())
+      upstream.on('error', () => socket.destroy())
+    })
+    await using listening = await listen(proxy)
+    const agent = through(listening.port)
+    setAll(agent)
+    const made = requestHttps({ agent, port: target.port, host: 'localhost' }).end()
+    const [response] = (await once(made, 'response')) as [IncomingMessage]
+    expect(made.socket?.remotePort).toBe(listening.port)
+    expectAll(made.socket as Socket)
+    await once(response.resume(), 'close')
+    await new Promise(setImmediate)
+    expectAll(made.socket as Socket)
+    agent.destroy()
+  })
+
+  test('the connect to the proxy is bounded', async () => {
+    const silent = await silentPort()
+    const agent = through(silent.port)
+    setUserTimeout(agent, 1500)
+    const [error] = await once(requestHttps({ agent, port: 1, host: 'localhost' }).end(), 'error')
+    expect(error).toMatchObject({ code: 'ETIMEDOUT', syscall: 'connect' })
+    await silent.close()
+  })
+})
