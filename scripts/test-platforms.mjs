@@ -41,17 +41,18 @@ function qemu(platform, runtime, emulator, libraries) {
   }
 }
 
-function wine(runtime) {
+function wine(runtime, rename) {
   return {
     platform: 'win32-x64',
     runtime: `${runtime}/bin/node.exe`,
+    rename,
     command: ['wine'],
     needs: ['/usr/bin/wine'],
     env: { WINEPREFIX: join(work, 'wine'), WINEDEBUG: '-all' },
     async prepare({ env }) {
       if (!existsSync(env.WINEPREFIX)) await run('wine', ['winecfg', '-v', 'win10'], { env })
     },
-    under: () => firstLine('wine', '--version'),
+    under: () => `${firstLine('wine', '--version')}${rename ? `<br>as ${rename}` : ''}`,
   }
 }
 
@@ -88,6 +89,8 @@ const platforms = [
   qemu('linux-s390x', 'node-s390x', 'qemu-s390x-static', '/usr/s390x-linux-gnu'),
   wine('node-win32-20'),
   wine('node-win32-22'),
+  // As Electron and others are: a binary that asks for NODE.EXE would not load.
+  wine('node-win32-22', 'host.exe'),
 ]
 
 function firstLine(program, ...options) {
@@ -95,10 +98,15 @@ function firstLine(program, ...options) {
 }
 
 async function answers(entry, index) {
-  const runtime = join(runtimes, entry.runtime)
+  let runtime = join(runtimes, entry.runtime)
   const missing = [runtime, ...(entry.needs ?? [])].find((file) => !existsSync(file))
   if (missing !== undefined) {
     return { ...entry, skipped: `not found: ${missing.replace(`${root}/`, '')}` }
+  }
+  if (entry.rename !== undefined) {
+    const renamed = join(work, entry.rename)
+    copyFileSync(runtime, renamed)
+    runtime = renamed
   }
   const env = { ...process.env, ...entry.env }
   await entry.prepare?.({ env })

@@ -62,7 +62,7 @@ export async function inspect(file, { folder, triple, tags }) {
       flat,
       flat.filter((name) => HOST.test(name)),
     )
-    summary = `macOS ${minimum}, signed, ${libraries.join(' ')}`
+    summary = `macOS ${minimum}, ${libraries.join(' ')}`
   } else if (system === 'win32') {
     const text = await tool(
       'llvm-readobj',
