@@ -106,6 +106,13 @@ export function handleOf(socket: Socket): TcpHandle | null | undefined {
   return handle
 }
 
+/** The socket itself: an http2 session's `socket` is a proxy, and of no use when the session has ended. */
+export function unproxied(socket: Socket): Socket {
+  const handle = rawHandle(socket)
+  const owner = handle === null || handle === undefined ? undefined : ownerOf(handle)
+  return owner instanceof Socket ? owner : socket
+}
+
 /** Why a socket whose `handleOf` is `undefined` has no TCP options. */
 export function notTcp(
   socket: Socket,

@@ -9,10 +9,12 @@ import {
   connectionOf,
   handleOf,
   hold,
+  hookTls,
   notTcp,
   onConnecting,
   type TcpHandle,
   tellNodeCache,
+  unproxied,
   whenConnectEnds,
 } from '../handle.js'
 import { absorb, merge, type Settings, UNTOUCHED } from '../settings.js'
@@ -39,7 +41,7 @@ export function applyToSocket(socket: Socket, settings: Settings): void {
   write(handle, settings, connecting)
   const connection = connectionOf(handle) ?? connect(handle, socket, wanted.get(socket))
   // In a server's 'connection' event the record does not name its socket yet.
-  connection.socket ??= socket
+  connection.socket ??= unproxied(socket)
   keepWanted(handle, connection, socket, settings)
   if (connecting && changesOnConnect(settings)) {
     socket.prependOnceListener('connect', () => {
@@ -62,6 +64,7 @@ function keepWanted(
 
 function applyLater(socket: Socket, handle: TcpHandle | null, settings: Settings): void {
   hookConnects()
+  hookTls()
   const earlier = wanted.get(socket)
   const all = earlier === undefined ? settings : merge(earlier, settings)
   wanted.set(socket, all)
@@ -84,7 +87,7 @@ function refuseUnlessTcp(this: Socket): void {
 }
 
 function connect(handle: TcpHandle, socket: Socket, settings: Settings = UNTOUCHED): Connection {
-  const connection = newConnection(socket, settings)
+  const connection = newConnection(unproxied(socket), settings)
   attach(handle, connection)
   return connection
 }
