@@ -1,4 +1,4 @@
-import { debuglog } from 'node:util'
+import { type DebugLogger, debuglog } from 'node:util'
 
 /** `NODE_DEBUG=tcp-keepalive` tells what was set, held and watched. */
-export const debug: (message: string, ...values: unknown[]) => void = debuglog('tcp-keepalive')
+export const debug: DebugLogger = debuglog('tcp-keepalive')

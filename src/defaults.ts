@@ -1,10 +1,12 @@
 /** Settings for every TCP socket of this process, also those inside drivers. */
 import { channel } from 'node:diagnostics_channel'
 import type { Server, Socket } from 'node:net'
+import { inspect } from 'node:util'
 import { planDeadPeerTimeout, settingsOf } from './dead-peer.js'
 import { debug } from './debug.js'
 import { invalidType, invalidValue } from './errors.js'
 import type { ConnectRequest } from './handle.js'
+import { native } from './native.js'
 import type { SlowReader } from './plan.js'
 import {
   type KeepaliveOptions,
@@ -31,7 +33,8 @@ export interface DefaultsOptions {
   scope?: DefaultsScope | undefined
   /**
    * Decides for each socket that connects. `host` is what the program asked for,
-   * where Node tells, else the address. Must not throw: then nothing is set.
+   * where Node tells, else the address. Where it throws nothing is set, and that is
+   * told like a refusal of the kernel.
    */
   filter?: ((socket: Socket, destination: { host: string; port: number }) => boolean) | undefined
 }
@@ -57,19 +60,23 @@ const installed: Installed[] = []
  * (code TCP_KEEPALIVE_REFUSED), the channel `tcp-keepalive:refused` tells each.
  * Unix-domain sockets are passed over.
  *
- * Out of reach: native clients that open sockets of their own (c-ares over TCP, the
- * inspector), other workers and processes that did not install them, sockets that
- * were open before.
+ * Several installs add up, a later one wins field by field. Out of reach: native
+ * clients that open sockets of their own (c-ares over TCP, the inspector), other
+ * workers and processes that did not install them, sockets that were open before or
+ * were made of a descriptor.
  *
- * @returns The undo: what opens from then on is as it would have been. Harmless
- * when called again.
+ * @returns The undo: what connects, or begins to listen, from then on is as it would
+ * have been. Harmless when called again.
  * @throws {TypeError | RangeError} As the functions for one socket do.
+ * @throws {Error} ERR_FEATURE_UNAVAILABLE_ON_PLATFORM: no binary loads here.
  *
  * @example
  * const undo = installDefaults({ deadPeerTimeout: 60_000 })
  */
 export function installDefaults(options: DefaultsOptions): () => void {
   const added = check(options)
+  // Now, where there is somebody to tell, and not at each connection.
+  native()
   installed.push(added)
   setDefaults({ settingsFor, refused })
   if (added.server) setServerDefaults({ settingsFor: serverSettings, refused })
@@ -137,7 +144,12 @@ function settingsFor(socket: Socket, { address, port }: ConnectRequest): Setting
     if (!client) continue
     if (filter !== undefined) {
       const host = (socket as unknown as { _host?: string | null })._host ?? address
-      if (!filter(socket, { host, port })) continue
+      try {
+        if (!filter(socket, { host, port })) continue
+      } catch (error) {
+        refused(socket, error, 'prevented by the filter')
+        continue
+      }
     }
     settings = settings === undefined ? these : merge(settings, these)
   }
@@ -156,17 +168,20 @@ export interface RefusedMessage {
 }
 
 const refusals = channel('tcp-keepalive:refused')
-const warned = new Set<unknown>()
+const warned = new Set<string>()
 
-function refused(socket: Socket | Server, error: unknown): void {
+function refused(socket: Socket | Server, error: unknown, by = 'refused'): void {
   const message: RefusedMessage = { socket, error }
   refusals.publish(message)
-  const { code, message: text } = error as NodeJS.ErrnoException
-  debug('default settings refused: %s', text)
-  if (warned.has(code)) return
-  warned.add(code)
+  // A filter may throw whatever it likes.
+  const isError = error instanceof Error
+  const text = isError ? error.message : inspect(error)
+  debug('default settings were %s: %s', by, text)
+  const kind = isError ? `${by} ${(error as NodeJS.ErrnoException).code}` : by
+  if (warned.has(kind)) return
+  warned.add(kind)
   process.emitWarning(
-    `tcp-keepalive: default settings were refused, the connection goes on without them: ${text}`,
+    `tcp-keepalive: default settings were ${by}, the connection goes on without them: ${text}`,
     { code: 'TCP_KEEPALIVE_REFUSED' },
   )
 }

@@ -35,6 +35,8 @@ export interface Connection {
   settings: Settings
   /** Whether somebody else holds the same settings, so that a change needs a copy. */
   shared: boolean
+  /** Whether the settings are more than what was set on this very socket. */
+  withDefaults: boolean
   /** Whether later `setKeepAlive(true, …)` calls of others are ignored. */
   held: boolean
   /** The number under which the descriptor is watched, 0 when it is not. */
@@ -295,16 +297,21 @@ function ownerOf(handle: TcpHandle): unknown {
  * being in anybody's stack.
  */
 export function whenConnectEnds(request: ConnectRequest, callback: () => void): void {
-  let { oncomplete } = request
+  // Reading the property itself would be the end of the connect for an accessor that is there already.
+  const present = Object.getOwnPropertyDescriptor(request, 'oncomplete')
+  const earlier = present?.get
+  let oncomplete: unknown = present?.value
   Object.defineProperty(request, 'oncomplete', {
     configurable: true,
     enumerable: true,
     get() {
+      const value = earlier === undefined ? oncomplete : earlier.call(request)
       callback()
-      return oncomplete
+      return value
     },
     set(value: unknown) {
-      oncomplete = value
+      if (present?.set === undefined) oncomplete = value
+      else present.set.call(request, value)
     },
   })
 }

@@ -45,6 +45,7 @@ export interface Native extends Omit<Binding, 'integers' | 'fields'> {
 }
 
 let loaded: Native | undefined
+let failure: Error | undefined
 
 /** Loads the binding at its first use, so that importing never fails. */
 export function native(): Native {
@@ -52,12 +53,15 @@ export function native(): Native {
 }
 
 function load(): Native {
+  // A search of the file system for each connection would find nothing new.
+  if (failure !== undefined) throw failure
   let binding: Binding
   try {
     const find = require('node-gyp-build') as (folder: string) => Binding
     binding = find(join(__dirname, '..'))
   } catch (cause) {
-    throw unavailable(loadAdvice(cause), cause)
+    failure = unavailable(loadAdvice(cause), cause)
+    throw failure
   }
   loaded = {
     ...binding,

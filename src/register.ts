@@ -14,22 +14,32 @@
  * | TCP_KEEPALIVE_SCOPE | `client`, `server` or `all` | default `client` |
  *
  * A malformed value or an unknown `TCP_KEEPALIVE_*` name stops the start with one line
- * that names it, exit code 9. `NODE_DEBUG=tcp-keepalive` tells which socket got what.
+ * that names it, exit code 9. Where native code cannot load (no binary for this system,
+ * `--permission`), one warning tells and nothing is changed. `NODE_DEBUG=tcp-keepalive`
+ * tells which socket got what.
  * @module
  */
 import { type DefaultsOptions, type DefaultsScope, installDefaults } from './defaults.js'
-import type { SlowReader } from './plan.js'
+import { MIN_DEAD_PEER_TIMEOUT, type SlowReader } from './plan.js'
+import { MAX_COUNT, MAX_MILLISECONDS, MAX_SECONDS } from './settings.js'
 
 const PREFIX = 'TCP_KEEPALIVE_'
 const DEFAULT_DEAD_PEER_MS = 60_000
 
-const NUMBERS = ['IDLE_S', 'INTERVAL_S', 'COUNT', 'USER_TIMEOUT_MS', 'DEAD_PEER_MS'] as const
+/** What each number counts, and from where to where. */
+const NUMBERS = {
+  IDLE_S: ['seconds', 1, MAX_SECONDS],
+  INTERVAL_S: ['seconds', 1, MAX_SECONDS],
+  COUNT: ['probes', 1, MAX_COUNT],
+  USER_TIMEOUT_MS: ['milliseconds', 0, MAX_MILLISECONDS],
+  DEAD_PEER_MS: ['milliseconds', MIN_DEAD_PEER_TIMEOUT, MAX_MILLISECONDS],
+} as const
 const WORDS = {
   SLOW_READER: ['keep', 'end'],
   SCOPE: ['client', 'server', 'all'],
 } as const
 
-type NumberName = (typeof NUMBERS)[number]
+type NumberName = keyof typeof NUMBERS
 type WordName = keyof typeof WORDS
 
 class Malformed extends Error {}
@@ -40,7 +50,7 @@ function optionsFrom(environment: NodeJS.ProcessEnv): DefaultsOptions {
   for (const [name, value = ''] of Object.entries(environment)) {
     if (!name.startsWith(PREFIX)) continue
     const field = name.slice(PREFIX.length)
-    if (isNumber(field)) numbers[field] = numberFrom(name, value)
+    if (isNumber(field)) numbers[field] = numberFrom(name, value, NUMBERS[field])
     else if (isWord(field)) words[field] = wordFrom(name, value, WORDS[field])
     else throw new Malformed(`${name} is not known. ${known()}`)
   }
@@ -76,33 +86,46 @@ function toOptions(
 }
 
 function isNumber(field: string): field is NumberName {
-  return (NUMBERS as readonly string[]).includes(field)
+  return Object.hasOwn(NUMBERS, field)
 }
 
 function isWord(field: string): field is WordName {
   return Object.hasOwn(WORDS, field)
 }
 
-function numberFrom(name: string, value: string): number {
-  if (/^\d+$/.test(value)) return Number(value)
-  const unit = name.endsWith('_MS') ? 'milliseconds' : name.endsWith('_S') ? 'seconds' : 'probes'
-  throw new Malformed(`${name}=${value} is not a whole number of ${unit}.`)
+function numberFrom(
+  name: string,
+  value: string,
+  [unit, least, most]: readonly [string, number, number],
+): number {
+  const number = /^\d+$/.test(value) ? Number(value) : Number.NaN
+  if (number >= least && number <= most) return number
+  throw new Malformed(
+    `${name}=${JSON.stringify(value)} is not a whole number of ${unit} from ${least} to ${most}.`,
+  )
 }
 
 function wordFrom(name: string, value: string, words: readonly string[]): string {
   if (words.includes(value)) return value
-  throw new Malformed(`${name}=${value} is not one of ${words.join(', ')}.`)
+  throw new Malformed(`${name}=${JSON.stringify(value)} is not one of ${words.join(', ')}.`)
 }
 
 function known(): string {
-  const names = [...NUMBERS, ...Object.keys(WORDS)].map((field) => PREFIX + field)
+  const names = [...Object.keys(NUMBERS), ...Object.keys(WORDS)].map((field) => PREFIX + field)
   return `There are ${names.join(', ')}.`
 }
 
 try {
   installDefaults(optionsFrom(process.env))
 } catch (error) {
-  // No stack: the mistake is in the environment, not in a line of code.
-  process.stderr.write(`tcp-keepalive/register: ${(error as Error).message}\n`)
-  process.exit(9)
+  if (!(error instanceof Malformed)) {
+    // A program that ran without this library runs on without it.
+    process.emitWarning(`tcp-keepalive/register changes nothing: ${(error as Error).message}`, {
+      code: 'TCP_KEEPALIVE_UNAVAILABLE',
+    })
+  } else {
+    // No stack: the mistake is in the environment, not in a line of code.
+    process.stderr.write(`tcp-keepalive/register: ${error.message}\n`)
+    process.exit(9)
+  }
 }

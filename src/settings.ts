@@ -92,6 +92,11 @@ export function absorb(settings: Settings, later: Settings): void {
   if (later.held >= 0) into.held = later.held
 }
 
+/** What these settings change, for people to read. */
+export function touched(settings: Settings): Record<string, number> {
+  return Object.fromEntries(Object.entries(settings).filter(([, value]) => value >= 0))
+}
+
 const ON: Settings = { ...UNTOUCHED, keepalive: 1, held: 1 }
 const OFF: Settings = { ...UNTOUCHED, keepalive: 0, held: 1 }
 

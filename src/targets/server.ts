@@ -1,5 +1,6 @@
 import { subscribe } from 'node:diagnostics_channel'
 import type { Server, Socket } from 'node:net'
+import { debug } from '../debug.js'
 import { SocketOptionError } from '../errors.js'
 import {
   attach,
@@ -14,7 +15,7 @@ import {
   type TcpHandle,
 } from '../handle.js'
 import { native, TCP_INFO_UNACKED } from '../native.js'
-import { merge, type Settings } from '../settings.js'
+import { merge, type Settings, touched, UNTOUCHED } from '../settings.js'
 import { sweep } from '../sweep.js'
 import { watch } from '../watch.js'
 import { firstOption, write } from '../write.js'
@@ -22,6 +23,11 @@ import { newConnection } from './socket.js'
 
 /** What was set on a server, for as long as it lives, whether it listens or not. */
 interface ServerRecord {
+  /** What was set on this very server; nothing where it has the defaults only. */
+  own: Settings | undefined
+  /** The defaults, where it has begun to listen with some. */
+  given: Settings | undefined
+  /** Both. */
   settings: Settings
   /** Node's own option, as it was before this library used it. */
   readonly keepAlive: boolean
@@ -33,8 +39,6 @@ interface ServerRecord {
   older: number
   /** Why this server must not listen. */
   refusal: unknown
-  /** Whether nobody has set this server itself: then a refusal does not keep it from listening. */
-  optional: boolean
 }
 
 const servers = new WeakMap<Server, ServerRecord>()
@@ -44,30 +48,30 @@ const PLATFORM_INHERITS = process.platform === 'linux' || process.platform === '
 
 /** Sets what the server accepts from now on. */
 export function applyToServer(server: Server, settings: Settings): void {
-  const known = servers.get(server)
-  const record = known ?? newRecord(server, settings)
+  const record = servers.get(server) ?? newRecord(server)
   const listener = listenerOf(server)
   if (listener !== null) adoptListener(listener, record, settings)
-  if (known !== undefined) record.settings = merge(known.settings, settings)
-  keepNodeInStep(server, record, settings)
-  if (!record.optional && known !== undefined) return
-  record.optional = false
+  const { own } = record
+  record.own = own === undefined ? settings : merge(own, settings)
+  combine(server, record)
+  if (own !== undefined) return
   servers.set(server, record)
   hookListens()
   hookTls()
   onListened(server, () => listened(server, record))
 }
 
-function newRecord(server: Server, settings: Settings): ServerRecord {
+function newRecord(server: Server): ServerRecord {
   const { keepAlive } = server as unknown as { keepAlive: boolean }
   return {
-    settings,
+    own: undefined,
+    given: undefined,
+    settings: UNTOUCHED,
     keepAlive,
     listener: undefined,
     inherits: false,
     older: 0,
     refusal: undefined,
-    optional: false,
   }
 }
 
@@ -75,15 +79,21 @@ function newRecord(server: Server, settings: Settings): ServerRecord {
  * Node's own option would write 60/1/10 over what is inherited. With ours held on
  * the handle it only keeps Node's cache in step, before the first 'connection'.
  */
-function keepNodeInStep(server: Server, record: ServerRecord, { held }: Settings): void {
-  if (held < 0) return
-  ;(server as unknown as { keepAlive: boolean }).keepAlive = held === 1 || record.keepAlive
+function keepNodeInStep(server: Server, { settings, keepAlive }: ServerRecord): void {
+  ;(server as unknown as { keepAlive: boolean }).keepAlive = settings.held === 1 || keepAlive
+}
+
+function combine(server: Server, record: ServerRecord): void {
+  const { own, given } = record
+  if (own === undefined || given === undefined) record.settings = own ?? given ?? UNTOUCHED
+  else record.settings = merge(given, own)
+  keepNodeInStep(server, record)
 }
 
 /** What every server of this environment gets, where nobody has set the server itself. */
 export interface ServerDefaults {
   settingsFor(): Settings | undefined
-  refused(server: Server, error: unknown): void
+  refused(target: Server | Socket, error: unknown): void
 }
 
 let defaults: ServerDefaults | undefined
@@ -104,25 +114,19 @@ export function setServerDefaults(given: ServerDefaults): void {
 
 function applyDefaults(handle: TcpHandle, server: Server): void {
   const given = defaults?.settingsFor()
-  const known = servers.get(server)
-  if (known !== undefined && !known.optional) {
-    if (given !== undefined) known.settings = merge(given, known.settings)
-    return
-  }
-  if (given === undefined) {
-    servers.delete(server)
-    return
-  }
-  const record = newRecord(server, given)
-  record.optional = true
+  const record = servers.get(server) ?? newRecord(server)
+  record.given = undefined
   try {
-    adoptListener(handle, record, given)
+    if (given !== undefined) {
+      adoptListener(handle, record, given)
+      record.given = given
+      servers.set(server, record)
+      debug('a listener: %o', touched(given))
+    }
   } catch (error) {
     defaults?.refused(server, error)
-    return
   }
-  servers.set(server, record)
-  keepNodeInStep(server, record, given)
+  combine(server, record)
 }
 
 let hooked = false
@@ -133,13 +137,13 @@ function hookListens(): void {
   onListening((handle, server) => {
     applyDefaults(handle, server)
     const record = servers.get(server)
-    if (record !== undefined && !record.optional) tryAdopt(handle, record)
+    if (record?.own !== undefined) tryAdopt(handle, record, record.own)
   })
 }
 
-function tryAdopt(handle: TcpHandle, record: ServerRecord): void {
+function tryAdopt(handle: TcpHandle, record: ServerRecord, own: Settings): void {
   try {
-    adoptListener(handle, record, record.settings)
+    adoptListener(handle, record, own)
   } catch (error) {
     record.refusal = error
   }
@@ -150,7 +154,9 @@ function listened(server: Server, record: ServerRecord): void {
   const handle = listenerOf(server)
   if (handle === null) return
   // What the hook cannot see: a path, and a cluster worker's stand-in.
-  if (handle !== record.listener && record.refusal === undefined) tryAdopt(handle, record)
+  if (handle !== record.listener && record.refusal === undefined) {
+    tryAdopt(handle, record, record.own ?? UNTOUCHED)
+  }
   const { refusal } = record
   if (refusal === undefined) return
   record.refusal = undefined
@@ -179,7 +185,7 @@ function adoptListener(handle: TcpHandle, record: ServerRecord, settings: Settin
   onAccepting(
     handle,
     (client) => accepting(client, record),
-    (client, socket, refusal) => accepted(client, socket, refusal),
+    (client, socket, refusal) => accepted(client, socket, refusal as Refusal | undefined),
   )
 }
 
@@ -197,33 +203,56 @@ function acceptQueue(listener: TcpHandle): number {
   return tcpInfo(listener.fd) < 0 ? NODE_BACKLOG : (fields[TCP_INFO_UNACKED] as number)
 }
 
+interface Refusal {
+  error: Error
+  /** Whether somebody asked for what was refused: defaults never end a connection. */
+  fatal: boolean
+}
+
 /** Before Node makes a socket of the handle; gives back the kernel's refusal, if there is one. */
-function accepting(client: TcpHandle, record: ServerRecord): unknown {
-  const { settings } = record
+function accepting(client: TcpHandle, record: ServerRecord): Refusal | undefined {
+  let { settings } = record
+  let refusal: Refusal | undefined
+  if (!inherited(record)) {
+    const { own, given } = record
+    if (given !== undefined) refusal = writeTo(client, given, false)
+    if (refusal !== undefined) settings = own ?? UNTOUCHED
+    if (own !== undefined) refusal = writeTo(client, own, true) ?? refusal
+  }
+  if (settings === UNTOUCHED) return refusal
   const connection = newConnection(undefined, settings)
   attach(client, connection)
   if (settings.held === 1) hold(client, connection)
-  if (record.inherits) {
-    if (record.older === 0) return undefined
-    record.older--
-  }
+  return refusal
+}
+
+/** Whether the next connection has the listener's options already. */
+function inherited(record: ServerRecord): boolean {
+  if (!record.inherits) return false
+  if (record.older === 0) return true
+  record.older--
+  return false
+}
+
+function writeTo(client: TcpHandle, settings: Settings, fatal: boolean): Refusal | undefined {
   try {
     write(client, settings, false)
+    return undefined
   } catch (error) {
-    return error
+    return { error: error as Error, fatal }
   }
-  return undefined
 }
 
 /** Under TLS the record names the TLSSocket by now. */
-function accepted(client: TcpHandle, socket: Socket, refusal: unknown): void {
+function accepted(client: TcpHandle, socket: Socket, refusal: Refusal | undefined): void {
   const connection = connectionOf(client)
+  if (refusal?.fatal === false) defaults?.refused(socket, refusal.error)
   if (connection === undefined) return
   connection.socket ??= socket
   if (client.fd < 0) return
-  if (refusal !== undefined) {
+  if (refusal?.fatal === true) {
     const owner = connection.socket
-    process.nextTick(() => owner.destroy(refusal as Error))
+    process.nextTick(() => owner.destroy(refusal.error))
     return
   }
   watch(client, connection)

@@ -17,7 +17,7 @@ import {
   unproxied,
   whenConnectEnds,
 } from '../handle.js'
-import { absorb, merge, type Settings, UNTOUCHED } from '../settings.js'
+import { absorb, merge, type Settings, touched, UNTOUCHED } from '../settings.js'
 import { sweep, unsweep } from '../sweep.js'
 import { unwatch, watch } from '../watch.js'
 import { firstOption, write } from '../write.js'
@@ -57,9 +57,10 @@ function keepWanted(
   socket: Socket,
   settings: Settings,
 ): void {
-  const { shared } = connection
+  const { shared, withDefaults } = connection
   keep(handle, connection, settings)
-  if (shared) wanted.set(socket, connection.settings)
+  if (withDefaults) wanted.set(socket, merge(wanted.get(socket) ?? UNTOUCHED, settings))
+  else if (shared) wanted.set(socket, connection.settings)
 }
 
 function applyLater(socket: Socket, handle: TcpHandle | null, settings: Settings): void {
@@ -98,6 +99,7 @@ export function newConnection(socket: Socket | undefined, settings: Settings): C
     socket,
     settings,
     shared: true,
+    withDefaults: false,
     held: false,
     ticket: 0,
     resource: undefined,
@@ -169,9 +171,16 @@ function begin(
   guarded(socket, () => {
     write(handle, settings, true)
     const connection = connectionOf(handle) ?? connect(handle, socket)
-    if (own) keepWanted(handle, connection, socket, settings)
-    else keep(handle, connection, settings)
-    debug('descriptor %d: set while connecting: %o', handle.fd, settings)
+    if (own) {
+      keepWanted(handle, connection, socket, settings)
+    } else {
+      connection.withDefaults = true
+      keep(handle, connection, settings)
+    }
+    if (debug.enabled) {
+      const { address, port } = request
+      debug('descriptor %d to %s port %d: %o', handle.fd, address, port, touched(settings))
+    }
     if (!changesOnConnect(settings)) return
     whenConnectEnds(request, () => {
       guarded(socket, () => connected(handle, connection))
