@@ -43,7 +43,10 @@ export async function openGround(): Promise<Ground> {
     socket.resume()
   }
   const plain = createServer(readAll)
-  const tls = createTlsServer({ ciphers: 'PSK', pskCallback: () => psk }, readAll)
+  const tls = createTlsServer({ ciphers: 'PSK', pskCallback: () => psk }, (socket) => {
+    readAll(socket)
+    socket.write('welcome')
+  })
   const silent = await silentPort()
   return {
     port: await listen(plain),
@@ -63,7 +66,7 @@ async function listen(server: Server): Promise<number> {
   return (server.address() as AddressInfo).port
 }
 
-async function connected(socket: Socket, event: 'connect' | 'secureConnect'): Promise<Socket> {
+async function ready(socket: Socket, event: 'connect' | 'data'): Promise<Socket> {
   await new Promise<void>((resolve, reject) => {
     socket.once(event, resolve)
     socket.once('error', reject)
@@ -71,11 +74,11 @@ async function connected(socket: Socket, event: 'connect' | 'secureConnect'): Pr
   return socket.removeAllListeners('error')
 }
 
-const plain = ({ port }: Ground): Promise<Socket> =>
-  connected(connect(port, '127.0.0.1'), 'connect')
+const plain = ({ port }: Ground): Promise<Socket> => ready(connect(port, '127.0.0.1'), 'connect')
 
+// At 'secureConnect' the client's last message may still be in flight: not idle yet.
 const tls = ({ tlsPort }: Ground): Promise<Socket> =>
-  connected(
+  ready(
     connectTls({
       port: tlsPort,
       host: '127.0.0.1',
@@ -83,7 +86,7 @@ const tls = ({ tlsPort }: Ground): Promise<Socket> =>
       checkServerIdentity: () => undefined,
       pskCallback: () => ({ psk, identity: 'check' }),
     }),
-    'secureConnect',
+    'data',
   )
 
 const KEEPALIVE = { idle: 2, interval: 1, count: 3 }
