@@ -182,6 +182,10 @@ const UNAVAILABLE = new Set([-38, -4054])
 
 function refused(errno: number): Error {
   return UNAVAILABLE.has(errno)
-    ? unavailable(`TCP_INFO is read on Linux only, not on ${process.platform}.`)
+    ? unavailable(
+        process.platform === 'linux'
+          ? 'This kernel, or what emulates it, tells no TCP_INFO.'
+          : `TCP_INFO is read on Linux only, not on ${process.platform}.`,
+      )
     : new SocketOptionError('getsockopt', errno, 'TCP_INFO')
 }

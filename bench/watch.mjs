@@ -1,0 +1,149 @@
+// What watching sockets costs: node --expose-gc bench/watch.mjs [connections]
+//
+// The same connections, set and watched, and set without being watched (the binding
+// is told to refuse), each in a process of its own; the peers are in a third.
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { createRequire } from 'node:module'
+import { connect, createServer } from 'node:net'
+import { performance } from 'node:perf_hooks'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { setKeepalive } from 'tcp-keepalive'
+
+const [, file, role, ...rest] = process.argv
+const ROUNDS = 5
+const CALLS = 20_000
+
+async function peers() {
+  // Echoes; resets everybody when told.
+  const sockets = new Set()
+  const server = createServer((socket) => {
+    sockets.add(socket.on('error', () => {}))
+    socket.on('data', (chunk) => socket.write(chunk))
+  })
+  server.listen({ port: 0, host: '127.0.0.1', backlog: 4096 }, () =>
+    process.send(server.address().port),
+  )
+  process.on('message', (what) => {
+    if (what === 'reset') for (const socket of sockets) socket.resetAndDestroy()
+    else for (const socket of sockets) socket.write(Buffer.alloc(1 << 19))
+  })
+  process.on('disconnect', () => process.exit())
+}
+
+async function open(port, count) {
+  const sockets = Array.from({ length: count }, () =>
+    connect(port, '127.0.0.1').on('error', () => {}),
+  )
+  await Promise.all(sockets.map((socket) => once(socket, 'connect')))
+  return sockets
+}
+
+function heap() {
+  for (let i = 0; i < 3; i++) globalThis.gc()
+  return process.memoryUsage().heapUsed
+}
+
+const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1]
+
+async function measure(watched, connections) {
+  const require = createRequire(import.meta.url)
+  const { native } = require('../dist/native.js')
+  if (!watched) native().watch = () => -1
+  const peer = fork(file, ['peers'])
+  const [port] = await once(peer, 'message')
+
+  // The first call of a process loads the binding and finds Node's internals.
+  const [first] = await open(port, 1)
+  setKeepalive(first, true)
+  const [warm, sockets] = [await open(port, connections), await open(port, connections)]
+  for (const socket of warm) setKeepalive(socket, true)
+  const before = heap()
+  const times = []
+  for (let i = 0; i < ROUNDS; i++) {
+    const part = sockets.slice((i * connections) / ROUNDS, ((i + 1) * connections) / ROUNDS)
+    const from = performance.now()
+    for (const socket of part) setKeepalive(socket, true)
+    times.push(((performance.now() - from) * 1e6) / part.length)
+  }
+  const bytes = (heap() - before) / connections
+
+  // A healthy connection at work.
+  const [busy] = sockets
+  let left = 2000 + CALLS
+  let from
+  await new Promise((resolve) => {
+    busy.on('data', () => {
+      if (--left === CALLS) from = process.cpuUsage()
+      if (left === 0) resolve()
+      else busy.write('x')
+    })
+    busy.write('x')
+  })
+  const { user, system } = process.cpuUsage(from)
+  busy.removeAllListeners('data')
+
+  // All die in one moment, and nobody reads them.
+  const dying = [...warm, ...sockets.filter((socket) => socket !== busy)]
+  let told = 0
+  let started
+  let took = Number.NaN
+  const last = new Promise((resolve) => {
+    for (const socket of dying) {
+      socket.on('error', () => {
+        if (++told !== dying.length) return
+        took = performance.now() - started
+        resolve()
+      })
+    }
+  })
+  peer.send('fill')
+  await sleep(3000)
+  started = performance.now()
+  const cpu = process.cpuUsage()
+  peer.send('reset')
+  await Promise.race([last, sleep(2000)])
+  const processor = process.cpuUsage(cpu)
+  process.send({
+    setNs: median(times),
+    bytes,
+    roundTripUs: (user + system) / CALLS,
+    told: `${told} of ${dying.length}`,
+    took,
+    deathUs: told === 0 ? Number.NaN : (processor.user + processor.system) / told,
+  })
+  peer.disconnect()
+  process.exit()
+}
+
+async function main() {
+  const connections = Number(role ?? 1000)
+  const answers = {}
+  for (const way of ['unwatched', 'watched']) {
+    const child = fork(file, [way, String(connections)], { execArgv: ['--expose-gc'] })
+    ;[answers[way]] = await once(child, 'message')
+    await once(child, 'exit')
+  }
+  const rows = [
+    ['first setKeepalive of a socket, ns', 'setNs', 0],
+    ['JavaScript heap per socket, bytes', 'bytes', 0],
+    ['processor per round trip of a healthy socket, µs', 'roundTripUs', 2],
+    ['unread sockets reset at once: told', 'told'],
+    ['until the last one was told, ms', 'took', 0],
+    ['processor per death, µs', 'deathUs', 0],
+  ]
+  console.log(`${connections} sockets, Node ${process.version}`)
+  console.log(''.padEnd(50), 'not watched'.padStart(14), 'watched'.padStart(14))
+  for (const [name, key, digits] of rows) {
+    const cells = ['unwatched', 'watched'].map((way) => {
+      const value = answers[way][key]
+      return (typeof value === 'number' ? value.toFixed(digits) : (value ?? '-')).padStart(14)
+    })
+    console.log(name.padEnd(50), ...cells)
+  }
+}
+
+if (role === 'peers') await peers()
+else if (role === 'watched' || role === 'unwatched')
+  await measure(role === 'watched', Number(rest[0]))
+else await main()
