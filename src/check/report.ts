@@ -30,14 +30,17 @@ export function duration(ms: number): string {
 export class Report {
   readonly #out: WriteStream | NodeJS.WriteStream
   readonly #live: boolean
+  readonly #wide: boolean
   readonly #colours: boolean
   #drawn = 0
 
   constructor(out: NodeJS.WriteStream) {
     this.#out = out
-    this.#live = out.isTTY === true
+    // A line that wraps cannot be drawn over.
+    this.#live = out.isTTY === true && out.columns >= NARROW
+    this.#wide = !(out.isTTY === true && out.columns < WIDE)
     // hasColors() knows NO_COLOR, FORCE_COLOR and TERM.
-    this.#colours = this.#live && out.hasColors()
+    this.#colours = out.isTTY === true && out.hasColors()
   }
 
   begin(): void {
@@ -47,7 +50,10 @@ export class Report {
     )
     this.#line('')
     this.#line(
-      this.#paint('dim', row(['connection', 'settings', 'predicted', 'measured', 'what came'])),
+      this.#paint(
+        'dim',
+        this.#cells(['connection', 'settings', 'predicted', 'measured', 'what came']),
+      ),
     )
   }
 
@@ -81,19 +87,29 @@ export class Report {
     const cells = [name, settings, duration(predicted)]
     if (measured !== undefined) {
       const colour = isAsPredicted(result) ? 'green' : 'red'
-      return row([
+      return this.#cells([
         ...cells,
         duration(measured),
         this.#paint(colour, `${error?.code}, syscall ${error?.syscall}`),
       ])
     }
-    if (over && isSoon(result)) return row([...cells, 'none', this.#paint('red', 'no error came')])
+    if (over && isSoon(result))
+      return this.#cells([...cells, 'none', this.#paint('red', 'no error came')])
     const alive = over ? `still alive after ${duration(elapsed)}` : 'alive, it seems'
-    return row([
+    return this.#cells([
       ...cells,
       over ? '' : duration(elapsed),
       this.#paint(over ? 'yellow' : 'dim', alive),
     ])
+  }
+
+  #cells(cells: string[]): string {
+    return cells
+      .map((cell, index) =>
+        index === 1 && !this.#wide ? '' : `${cell.padEnd(WIDTHS[index] ?? 0)}  `,
+      )
+      .join('')
+      .trimEnd()
   }
 
   #paint(colour: Colour, text: string): string {
@@ -113,10 +129,6 @@ export class Report {
 }
 
 const WIDTHS = [25, 55, 15, 8]
-
-function row(cells: string[]): string {
-  return cells
-    .map((cell, index) => cell.padEnd(WIDTHS[index] ?? 0))
-    .join('  ')
-    .trimEnd()
-}
+/** With and without the settings' column. */
+const WIDE = 137
+const NARROW = 80
