@@ -1,0 +1,64 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, test } from 'vitest'
+
+const cli = fileURLToPath(new URL('../dist/cli.js', import.meta.url))
+
+interface Run {
+  code: number | null
+  stdout: string
+  stderr: string
+}
+
+async function tcpKeepalive(...words: string[]): Promise<Run> {
+  const child = spawn(process.execPath, [cli, ...words], { stdio: ['ignore', 'pipe', 'pipe'] })
+  let stdout = ''
+  let stderr = ''
+  child.stdout.setEncoding('utf8').on('data', (text) => {
+    stdout += text
+  })
+  child.stderr.setEncoding('utf8').on('data', (text) => {
+    stderr += text
+  })
+  const [code] = await once(child, 'close')
+  return { code, stdout, stderr }
+}
+
+describe.concurrent('tcp-keepalive check', () => {
+  test('pulls the cables, and each connection ends when predicted', async () => {
+    const { code, stdout, stderr } = await tcpKeepalive('check')
+    const line = (name: string): string | undefined =>
+      stdout.split('\n').find((text) => text.startsWith(name))
+    expect(line("idle, Node's own")).toContain('still alive')
+    expect(line('in flight, keepalive only')).toContain('still alive')
+    for (const name of ['idle, keepalive ', 'idle, keepalive, TLS', 'in flight, user timeout']) {
+      expect(line(name)).toMatch(/ETIMEDOUT, syscall read$/)
+    }
+    expect(line('connecting, no answer')).toMatch(/ETIMEDOUT, syscall connect$/)
+    expect(stdout).toContain('Every connection ended when it was predicted to.')
+    expect(stderr).toBe('')
+    expect(code).toBe(0)
+  })
+
+  test('in a pipe it prints plain lines, each once', async () => {
+    const { stdout } = await tcpKeepalive('check')
+    expect(stdout).not.toContain('\u001b')
+    expect(stdout.match(/^connecting, no answer/gm)).toHaveLength(1)
+  })
+
+  test('help on request, and on nothing', async () => {
+    for (const words of [[], ['--help'], ['-h']]) {
+      const { code, stdout } = await tcpKeepalive(...words)
+      expect(stdout).toMatch(/^Usage: tcp-keepalive check/)
+      expect(code).toBe(0)
+    }
+  })
+
+  test('an unknown command is named', async () => {
+    const { code, stdout, stderr } = await tcpKeepalive('chekc')
+    expect(stderr).toContain('Unknown command: chekc')
+    expect(stdout).toBe('')
+    expect(code).toBe(2)
+  })
+})
