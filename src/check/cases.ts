@@ -19,7 +19,7 @@ export interface Case {
   prepare(ground: Ground): Promise<Ready>
 }
 
-export interface Ready {
+interface Ready {
   socket: Socket
   begin(): void
 }

@@ -13,7 +13,7 @@ const CODES: Record<Colour, [number, number]> = {
 }
 
 /** `2 h 11 min 15 s`, `15 min 25 s`, `5.0 s`. */
-export function duration(ms: number): string {
+function duration(ms: number): string {
   if (ms === Infinity) return 'never'
   if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`
   const seconds = Math.round(ms / 1000)

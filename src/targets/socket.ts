@@ -108,7 +108,7 @@ export function newConnection(socket: Socket | undefined, settings: Settings): C
 }
 
 /** What follows from having set a handle: it is remembered, held and watched. */
-export function keep(handle: TcpHandle, connection: Connection, settings: Settings): void {
+function keep(handle: TcpHandle, connection: Connection, settings: Settings): void {
   if (connection.shared) {
     connection.settings = merge(connection.settings, settings)
     connection.shared = false
