@@ -131,6 +131,11 @@ describe.concurrent('the peer ends, then resets, and nobody has read yet', () =>
   })
 })
 
+/** What Node makes of data and a death that it finds in one go: up to Node 22 a clean end. */
+const DATA_AND_DEATH = /^v2[02]\./.test(process.version)
+  ? ['end', 'close(false)']
+  : ['error: read ECONNRESET', 'close(true)']
+
 /** Network settings of one's own, for a receive buffer that takes megabytes from the start. */
 const largeBuffers = [
   ['unshare', '--net'],
@@ -170,21 +175,18 @@ describe.concurrent('megabytes are queued in the kernel when the peer resets', (
   const MORE_THAN_A_TURN = 4_000_000
 
   test('every byte is delivered, and the end is the same as without this library', async () => {
-    for (const set of ['unset', 'set'] as const) {
-      const { queued, received, log } = await queuedReset(set, 'flowing')
-      expect(queued).toBeGreaterThan(MORE_THAN_A_TURN)
-      expect(received).toBe(5_000_000)
-      expect(log).toEqual(['end', 'close(false)'])
-    }
+    const byNode = await queuedReset('unset', 'flowing')
+    expect(byNode.queued).toBeGreaterThan(MORE_THAN_A_TURN)
+    expect(byNode.received).toBe(5_000_000)
+    expect(byNode.log).toEqual(DATA_AND_DEATH)
+    expect(await queuedReset('set', 'flowing')).toEqual(byNode)
   })
 
-  test('a slow consumer gets every byte too, also when it hesitates', async () => {
-    for (const set of ['unset', 'set'] as const) {
-      const { queued, received, log } = await queuedReset(set, 'slow')
-      expect(queued).toBeGreaterThan(MORE_THAN_A_TURN)
-      expect(received).toBe(5_000_000)
-      expect(log).toEqual(['error: read ECONNRESET', 'close(true)'])
-    }
+  test('a slow consumer gets as much, also when it hesitates', async () => {
+    const byNode = await queuedReset('unset', 'slow')
+    // What is left in Node's buffer when it finds the reset is dropped by Node.
+    expect(byNode.received).toBeGreaterThan(5_000_000 - 65_536)
+    expect(await queuedReset('set', 'slow')).toEqual(byNode)
   })
 
   test('with nobody to consume them they are nobody’s: the reset is told', async () => {
@@ -215,13 +217,13 @@ test.concurrent('a consumer that takes small pieces of what Node has read makes 
   }
   // Node itself finds the reset while its buffer is not empty yet, and drops the rest of it.
   const byNode = await consumed()
-  expect(byNode.received).toBeGreaterThan(65_536)
+  expect(byNode.received).toBeGreaterThan(30_000)
   expect(await consumed(setKeepalive)).toEqual(byNode)
 })
 
 describe('data and death within one stall of the event loop', () => {
   for (const set of [undefined, setKeepalive]) {
-    test(`Node tells of a clean end, ${set === undefined ? 'without' : 'with'} this library`, async () => {
+    test(`is told by Node in its own way, ${set === undefined ? 'without' : 'with'} this library`, async () => {
       const server = createServer()
       await using listening = await listen(server)
       const signal = new Int32Array(new SharedArrayBuffer(8))
@@ -236,13 +238,14 @@ describe('data and death within one stall of the event loop', () => {
         received += text
       })
       Atomics.store(signal, 0, 1)
+      Atomics.notify(signal, 0)
       // This event loop stands still, the kernel and the worker's go on.
       Atomics.wait(signal, 1, 0, 400)
       expect(getTcpInfo(socket).state).toBe('CLOSE')
       expect(socket.bytesRead).toBe(0)
       await closed(socket)
       expect(received).toBe('the last words')
-      expect(log).toEqual(['end', 'close(false)'])
+      expect(log).toEqual(DATA_AND_DEATH)
       await worker.terminate()
     })
   }
