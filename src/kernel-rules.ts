@@ -64,6 +64,9 @@ const SYN_RTO = 1000
 /** The window probe's interval doubles this often (include/net/tcp.h, tcp_probe0_when). */
 const MAX_PROBE_BACKOFF = 10
 
+/** This often, in milliseconds, the sweep looks. */
+export const SWEEP_PERIOD = 500
+
 /** Linux' defaults, where procfs does not tell. */
 const LINUX: Required<SystemDefaults> = {
   idle: 7200,
@@ -109,7 +112,7 @@ export function kernelDetectionTime(
   const probing = (from: number) => zeroWindowTime(userTimeout, known.retries2, rtoMax, rto, from)
   // The sweep wants two probes unanswered: a slow reader answers each.
   const backoff = Math.min(path.backoff ?? MAX_PROBE_BACKOFF, known.retries2)
-  const twoProbes = 2 * probeInterval(rto, backoff, rtoMax)
+  const twoProbes = probeInterval(rto, backoff, rtoMax) + probeInterval(rto, backoff + 1, rtoMax)
   const zeroWindow = swept(probing(backoff), silence, twoProbes)
   const writtenLast = Math.max(unacknowledged, swept(probing(0), silence, 0))
   return {
@@ -122,7 +125,7 @@ export function kernelDetectionTime(
 }
 
 function swept(kernel: number, silence: number, answers: number): number {
-  return silence > 0 ? Math.min(kernel, Math.max(silence, answers)) : kernel
+  return silence > 0 ? Math.min(kernel, Math.max(silence, answers) + SWEEP_PERIOD) : kernel
 }
 
 function withDefaults(host: SystemDefaults): Required<SystemDefaults> {

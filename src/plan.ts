@@ -1,7 +1,15 @@
 import { invalidType, invalidValue, outOfRange } from './errors.js'
-import { type DetectionTime, expiry, kernelDetectionTime, modelTimeout } from './kernel-rules.js'
+import {
+  type DetectionTime,
+  expiry,
+  kernelDetectionTime,
+  modelTimeout,
+  SWEEP_PERIOD,
+} from './kernel-rules.js'
 import { MAX_COUNT, MAX_MILLISECONDS, MAX_SECONDS } from './settings.js'
 import type { SystemDefaults } from './system-defaults.js'
+
+export { SWEEP_PERIOD }
 
 /** What becomes of a live peer that does not read: see `setDeadPeerTimeout`. */
 export type SlowReader = 'keep' | 'end'
@@ -37,10 +45,9 @@ export interface DeadPeerPlan {
    */
   readonly rtoMax: number | null
   /**
-   * Where the kernel cannot bound it alone: the milliseconds without an
-   * acknowledgement, with data outstanding for as long and two retransmissions
-   * or window probes unanswered, after which the sweep ends a connection.
-   * 0 where no sweep is needed.
+   * With `'keep'`: the milliseconds without an acknowledgement, with data outstanding
+   * for as long and two retransmissions or window probes unanswered, after which the
+   * sweep ends a connection. 0 with `'end'`, which needs no sweep.
    */
   readonly silence: number
   /** When a silent peer is an error, by the kernel's rules, without the path's RTT. */
@@ -50,12 +57,22 @@ export interface DeadPeerPlan {
 /** Below this, one lost probe would end a live connection: probes are whole seconds apart. */
 export const MIN_DEAD_PEER_TIMEOUT = 2000
 
-/** At the latest this often, in milliseconds, the sweep must look. */
-export const SWEEP_PERIOD = 500
+/**
+ * TCP_RTO_MAX_MS while the peer's window is closed upon data in flight, of which
+ * nothing was heard for `silence` ms. There the kernel gives up after twice the bound
+ * without an answer (net/ipv4/tcp_timer.c, tcp_rtx_probe0_timed_out): with the plan's
+ * own bound that is two lost probes. A bound that grows with the silence stays ahead
+ * of it until the next look, and leaves room for as many probes as can be.
+ */
+export function rtoMaxForShrunkWindow(rtoMax: number, silence: number): number {
+  return Math.min(MAX_RTO_MAX, Math.max(rtoMax, Math.ceil(0.6 * silence) + SWEEP_PERIOD))
+}
 
 /** No error before this part of the time, and none later than `GRACE` after it, at an RTT up to 100 ms. */
 const EARLIEST = 0.7
 const GRACE = 1000
+/** The part of the time after which the sweep ends a connection: it looks every half second. */
+const SILENCE = 0.85
 /** A timer is late by up to an eighth of its length (kernel/time/timer.c). */
 const LATE = 1.125
 /** TCP_RTO_MAX_MS. */
@@ -99,9 +116,10 @@ export function checkDeadPeerTimeout(ms: unknown, options: unknown): SlowReader 
  * The settings for a time that `checkDeadPeerTimeout` has accepted, on a host
  * that is described by its defaults. Pure.
  *
- * Two limits are the host's and stay: tcp_syn_retries (a connect ends after about
- * 130 s whatever is asked for) and, with `'keep'`, tcp_retries2 (data in flight:
- * about 924 s). `detection` tells.
+ * Three limits are the kernel's and stay. A connect ends by tcp_syn_retries, after about
+ * 130 s. With `'keep'`, data in flight ends by tcp_retries2, after about 924 s, and a
+ * window that closed upon data in flight after 240 s without an answer. `detection`
+ * tells the first two.
  */
 export function deadPeerPlan(
   ms: number,
@@ -174,16 +192,16 @@ function endSlowReaders(
 }
 
 /**
- * The kernel alone where a bound on its retransmission interval makes
- * tcp_retries2 end in time, the sweep elsewhere.
+ * From about 16 to 73 s a bound on the kernel's retransmission interval makes
+ * tcp_retries2 end in time, should the sweep not come to it. The sweep looks all the
+ * same: the bound alone ends live slow readers on lossy paths (rtoMaxForShrunkWindow).
  */
 function keepSlowReaders(ms: number, host: SystemDefaults): Rest {
-  const silence = Math.floor(0.85 * ms)
+  const silence = Math.floor(SILENCE * ms)
   if (host.rtoMax === undefined) return { userTimeout: 0, rtoMax: null, silence }
   const retries2 = host.retries2 ?? 15
-  const alone = rtoMaxAlone(ms, retries2)
-  if (alone !== undefined) return { userTimeout: 0, rtoMax: alone, silence: 0 }
-  return { userTimeout: 0, rtoMax: rtoMaxBesideSweep(silence, retries2), silence }
+  const rtoMax = rtoMaxAlone(ms, retries2) ?? rtoMaxBesideSweep(silence, retries2)
+  return { userTimeout: 0, rtoMax, silence }
 }
 
 /**

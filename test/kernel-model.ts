@@ -111,6 +111,27 @@ export function zeroWindowDeath(
   }
 }
 
+/**
+ * tcp_rtx_probe0_timed_out(), from the last answer of a peer whose window closed upon
+ * data in flight; `bound` is TCP_RTO_MAX_MS at a time. Until `end`, then the sweep's.
+ */
+export function shrunkWindowDeath(
+  bound: (now: number) => number,
+  clock: Clock,
+  firstRto: number,
+  end: number,
+): { death: number; probes: number } {
+  const timers = new Timers(clock)
+  let rto = firstRto
+  for (let probes = 0; ; probes++) {
+    timers.wait(rto)
+    if (timers.elapsed >= end) return { death: end, probes }
+    const rtoMax = bound(timers.elapsed)
+    if (timers.elapsed > 2 * rtoMax) return { death: timers.elapsed, probes }
+    rto = Math.min(2 * rto, rtoMax)
+  }
+}
+
 /** tcp_retransmit_timer() in SYN-SENT. */
 export function connectDeath(
   userTimeout: number,
