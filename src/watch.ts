@@ -128,7 +128,10 @@ function report(handle: TcpHandle, connection: Connection, socket: Socket, error
 
 /** Ends a connection as Node does when a read tells it of the kernel's verdict. */
 export function giveUp({ resource, socket }: Connection, errno: number): void {
-  resource?.runInAsyncScope(() => {
+  const end = (): void => {
     socket?.destroy(systemError(errno, 'read'))
-  })
+  }
+  // Where nothing can be watched there is no context either.
+  if (resource === undefined) end()
+  else resource.runInAsyncScope(end)
 }

@@ -24,6 +24,21 @@ function logOf(socket: Socket): string[] {
   return log
 }
 
+/** How this user makes a network namespace, in which sysctls of one's own hold, if at all. */
+const namespace = [
+  ['unshare', '--net'],
+  ['unshare', '--net', '--user', '--map-root-user'],
+].find(([file = '', ...args]) => {
+  const set = 'ip link set lo up && echo 1 > /proc/sys/net/ipv4/tcp_fin_timeout'
+  return spawnSync(file, [...args, 'sh', '-c', set]).status === 0
+})
+const NO_NAMESPACE = 'no network namespaces: neither root nor user namespaces, or no unshare or ip'
+
+function withSysctl(name: string, value: string): string[] {
+  const set = `ip link set lo up && echo ${value} > /proc/sys/net/ipv4/${name} && exec "$0" "$@"`
+  return [...(namespace ?? []), 'sh', '-c', set]
+}
+
 async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await sleep(5)
 }
@@ -109,45 +124,53 @@ describe.concurrent('the peer ends, then resets, and nobody has read yet', () =>
     expect(await endedAndReset(true)).toEqual(['end', 'error: read EPIPE', 'close(true)'])
   })
 
-  test('likewise when it has forgotten the connection and answers a keepalive probe', async () => {
-    await using pair = await connectedPair()
-    const { client, accepted } = pair
-    setKeepalive(client, { idle: 1, interval: 1, count: 3 })
-    const log = logOf(client)
-    const data = Buffer.alloc(100_000, 'x')
-    // Its kernel drops what it does not know any more, but for our probe's answer.
-    accepted.end(data)
-    await until(() => getTcpInfo(client).state === 'CLOSE_WAIT')
-    accepted.destroy()
-    await sleep(2500)
-    expect(log).toEqual([])
-    let received = 0
-    client.on('data', (chunk) => {
-      received += chunk.length
+  test('likewise when it has forgotten the connection and resets a keepalive probe', async ({
+    skip,
+  }) => {
+    if (namespace === undefined) skip(NO_NAMESPACE)
+    const answer = await answerOf<unknown>(FORGOTTEN, {
+      wrapper: withSysctl('tcp_fin_timeout', '1'),
     })
-    await closed(client)
-    expect(received).toBe(data.length)
-    expect(log).toEqual(['end', 'close(false)'])
+    expect(answer).toEqual({
+      state: 'CLOSE',
+      before: [],
+      received: 100_000,
+      log: ['end', 'close(false)'],
+    })
   })
 })
+
+// What has ended at both ends is dropped by the peer's kernel after tcp_fin_timeout.
+const FORGOTTEN = `
+  const { once } = require('node:events')
+  const { connect, createServer } = require('node:net')
+  const { setTimeout: sleep } = require('node:timers/promises')
+  const { getTcpInfo, setKeepalive } = require('tcp-keepalive')
+  ;(async () => {
+    const server = createServer((peer) => peer.end(Buffer.alloc(100_000), () => peer.destroy()))
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const socket = connect(server.address().port, '127.0.0.1')
+    setKeepalive(socket, { idle: 2, interval: 1, count: 3 })
+    const log = []
+    socket.on('end', () => log.push('end'))
+    socket.on('error', ({ message }) => log.push(message))
+    socket.on('close', (hadError) => log.push('close(' + hadError + ')'))
+    await sleep(3500)
+    const { state } = getTcpInfo(socket)
+    const before = [...log]
+    let received = 0
+    socket.on('data', ({ length }) => { received += length })
+    await once(socket, 'close')
+    server.close()
+    console.log(JSON.stringify({ state, before, received, log }))
+  })()
+`
 
 /** What Node makes of data and a death that it finds in one go: up to Node 22 a clean end. */
 const DATA_AND_DEATH = /^v2[02]\./.test(process.version)
   ? ['end', 'close(false)']
   : ['error: read ECONNRESET', 'close(true)']
-
-/** Network settings of one's own, for a receive buffer that takes megabytes from the start. */
-const largeBuffers = [
-  ['unshare', '--net'],
-  ['unshare', '--net', '--user', '--map-root-user'],
-]
-  .map((unshare) => [
-    ...unshare,
-    'sh',
-    '-c',
-    'ip link set lo up && echo 4096 33554432 33554432 > /proc/sys/net/ipv4/tcp_rmem && exec "$0" "$@"',
-  ])
-  .find(([file = '', ...args]) => spawnSync(file, [...args, 'true']).status === 0)
 
 interface Queued {
   queued: number
@@ -160,15 +183,15 @@ async function queuedReset(
   consumer: 'flowing' | 'slow' | 'stuck',
 ): Promise<Queued> {
   const file = join(__dirname, 'support', 'queued-reset.cjs')
-  const command = [...(largeBuffers ?? []), process.execPath, file, set, consumer]
-  const { code, stdout, stderr } = await run(command)
+  const large = withSysctl('tcp_rmem', '4096 33554432 33554432')
+  const { code, stdout, stderr } = await run([...large, process.execPath, file, set, consumer])
   if (code !== 0) throw new Error(stderr)
   return JSON.parse(stdout) as Queued
 }
 
 describe.concurrent('megabytes are queued in the kernel when the peer resets', () => {
   beforeEach(({ skip }) => {
-    if (largeBuffers === undefined) skip('no network namespaces: no way to a large receive buffer')
+    if (namespace === undefined) skip(NO_NAMESPACE)
   })
 
   // Node reads 2 MB (32 x 64 KiB) in one turn of the loop.
