@@ -196,6 +196,8 @@ export function hold(handle: TcpHandle, connection: Connection): void {
  * `setKeepAlive(false)`, which it believes to change nothing.
  */
 export function tellNodeCache(socket: Socket): void {
+  // Somebody else's method on the handle would take it for a call of the user's.
+  if (handleOf(socket)?.setKeepAlive !== heldSetKeepAlive) return
   telling = true
   try {
     Socket.prototype.setKeepAlive.call(socket, true)
