@@ -1,4 +1,4 @@
-// What watching sockets costs: node --expose-gc bench/watch.mjs [connections]
+// What watching sockets costs: node bench/watch.mjs [connections]
 //
 // The same connections, set and watched, and set without being watched (the binding
 // is told to refuse), each in a process of its own; the peers are in a third.
@@ -13,10 +13,12 @@ import { setKeepalive } from 'tcp-keepalive'
 const [, file, role, ...rest] = process.argv
 const ROUNDS = 5
 const CALLS = 20_000
+const PROCESSES = 3
 
 async function peers() {
   // Echoes; resets everybody when told.
   const sockets = new Set()
+  const more = Buffer.alloc(1 << 19)
   const server = createServer((socket) => {
     sockets.add(socket.on('error', () => {}))
     socket.on('data', (chunk) => socket.write(chunk))
@@ -26,7 +28,7 @@ async function peers() {
   )
   process.on('message', (what) => {
     if (what === 'reset') for (const socket of sockets) socket.resetAndDestroy()
-    else for (const socket of sockets) socket.write(Buffer.alloc(1 << 19))
+    else for (const socket of sockets) socket.write(more)
   })
   process.on('disconnect', () => process.exit())
 }
@@ -118,11 +120,19 @@ async function measure(watched, connections) {
 
 async function main() {
   const connections = Number(role ?? 1000)
+  // In turn, and the least of each figure: whatever else the machine does only adds.
   const answers = {}
-  for (const way of ['unwatched', 'watched']) {
-    const child = fork(file, [way, String(connections)], { execArgv: ['--expose-gc'] })
-    ;[answers[way]] = await once(child, 'message')
-    await once(child, 'exit')
+  for (let i = 0; i < PROCESSES; i++) {
+    for (const way of ['unwatched', 'watched']) {
+      const child = fork(file, [way, String(connections)], { execArgv: ['--expose-gc'] })
+      const [answer] = await once(child, 'message')
+      await once(child, 'exit')
+      const least = answers[way] ?? answer
+      for (const [key, value] of Object.entries(answer)) {
+        if (typeof value === 'number' && value < least[key]) least[key] = value
+      }
+      answers[way] = least
+    }
   }
   const rows = [
     ['first setKeepalive of a socket, ns', 'setNs', 0],

@@ -10,6 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { getTcpInfo, isDeadPeerError, setKeepalive, setUserTimeout, support } from 'tcp-keepalive'
 import { unplug } from 'tcp-keepalive/testing'
 import { describe, expect, test } from 'vitest'
+import { answerOf } from './support/child.ts'
 import { DEATHS, deathOf, ended, expectTold, reset, stall } from './support/death.ts'
 import { connectedPair, type PairOptions } from './support/pair.ts'
 
@@ -228,4 +229,54 @@ describe.concurrent("the peer's orderly end is no error and keeps its order", ()
     for await (const chunk of pair.client) chunks.push(chunk)
     expect(Buffer.concat(chunks)).toEqual(data)
   })
+})
+
+describe.concurrent('where it is not available', () => {
+  // Setting, and what Node tells by itself, go on; the error waits until somebody reads.
+  const SCENE = `
+    const { once } = require('node:events')
+    const { connect, createServer } = require('node:net')
+    const { setTimeout: sleep } = require('node:timers/promises')
+    const { getTcpInfo, setUserTimeout, support } = require('tcp-keepalive')
+    const { unplug } = require('tcp-keepalive/testing')
+    ;(async () => {
+      const server = createServer((peer) => peer.write(Buffer.alloc(1 << 20))).listen(0, '127.0.0.1')
+      await once(server, 'listening')
+      const socket = connect(server.address().port, '127.0.0.1')
+      await once(socket, 'connect')
+      await sleep(200)
+      setUserTimeout(socket, 1000)
+      const log = []
+      socket.on('error', ({ message }) => log.push(message))
+      socket.on('end', () => log.push('end'))
+      unplug(socket)
+      socket.write('x')
+      while (getTcpInfo(socket).state !== 'CLOSE') await sleep(20)
+      await sleep(300)
+      const unread = [...log]
+      socket.resume()
+      await new Promise((resolve) => socket.once('close', resolve))
+      console.log(JSON.stringify({ watch: typeof support.watch, unread, ends: log.length }))
+      process.exit()
+    })()
+  `
+  const WAYS_TO_LACK = {
+    'Bun, which aborts when an add-on calls into libuv': `
+      Object.defineProperty(process, 'versions', { value: { ...process.versions, bun: '1.4' } })
+      const binding = require('./dist/native.js').native()
+      binding.open = () => { throw new Error('called into libuv') }
+    `,
+    'a host without libuv': `
+      require('./dist/native.js').native().open = () => -38
+    `,
+  }
+  for (const [name, before] of Object.entries(WAYS_TO_LACK)) {
+    test(`${name}: support says so and nothing breaks`, async () => {
+      expect(await answerOf<unknown>(before + SCENE)).toEqual({
+        watch: 'string',
+        unread: [],
+        ends: 1,
+      })
+    })
+  }
 })
