@@ -151,26 +151,37 @@ export function connectionOf(handle: TcpHandle): Connection | undefined {
 /** Ties a connection to its handle, so that its end is seen without a listener. */
 export function attach(handle: TcpHandle, connection: Connection): void {
   define(handle, kConnection, connection)
-  define(handle, 'close', Object.hasOwn(handle, 'close') ? before(handle.close) : closeHandle)
-  define(handle, 'reset', Object.hasOwn(handle, 'reset') ? before(handle.reset) : resetHandle)
+  hookHandles()
 }
 
-/** Another copy of this package has attached to the same handle. */
-function before<Result>(method: (callback?: () => void) => Result) {
-  return function (this: TcpHandle, callback?: () => void): Result {
+let handlesHooked = false
+
+/**
+ * The methods of all TCP handles, once, look whether a handle is one of ours. Own
+ * methods on each handle would cost a microsecond more per connection. Where another
+ * copy of this package has done the same, each calls the next.
+ */
+function hookHandles(): void {
+  if (handlesHooked) return
+  handlesHooked = true
+  const prototype = nodeInternals()?.prototype
+  if (prototype === undefined) return
+  const { close, reset, setKeepAlive } = prototype
+  define(prototype, 'close', function closeHandle(this: TcpHandle, callback?: () => void): void {
     ended(this)
-    return method.call(this, callback)
-  }
-}
-
-function closeHandle(this: TcpHandle, callback?: () => void): void {
-  ended(this)
-  nodeInternals()?.prototype.close.call(this, callback)
-}
-
-function resetHandle(this: TcpHandle, callback?: () => void): number {
-  ended(this)
-  return nodeInternals()?.prototype.reset.call(this, callback) ?? 0
+    close.call(this, callback)
+  })
+  define(prototype, 'reset', function resetHandle(this: TcpHandle, callback?: () => void): number {
+    ended(this)
+    return reset.call(this, callback)
+  })
+  define(
+    prototype,
+    'setKeepAlive',
+    function (this: TcpHandle, enable: boolean, ...delays: number[]): number {
+      return held(this, enable) ? 0 : setKeepAlive.call(this, enable, ...delays)
+    },
+  )
 }
 
 function ended(handle: TcpHandle): void {
@@ -181,14 +192,21 @@ function ended(handle: TcpHandle): void {
 // ---------------------------------------------------------------- hold
 
 /**
- * Keeps later `setKeepAlive(true, …)` calls (Node's agents, drivers) from undoing
- * what was set. The hold is on the handle: agents, TLS and Node's own `keepAlive`
- * option reach past anything that is on the socket.
+ * Whether this call is not to reach the kernel, because it would undo what was set:
+ * Node's agents and drivers make such calls. The hold is on the handle: agents, TLS
+ * and Node's own `keepAlive` option reach past anything that is on the socket.
  */
-export function hold(handle: TcpHandle, connection: Connection): void {
-  connection.held = true
-  // A handle on which somebody else has put a method of their own is left alone.
-  if (!Object.hasOwn(handle, 'setKeepAlive')) define(handle, 'setKeepAlive', heldSetKeepAlive)
+function held(handle: TcpHandle, enable: boolean): boolean {
+  if (telling) return true
+  const connection = connectionOf(handle)
+  if (connection?.held !== true) return false
+  if (enable) {
+    debug('held: setKeepAlive(true, …) changes nothing on descriptor %d', handle.fd)
+    return true
+  }
+  connection.held = false
+  debug('setKeepAlive(false) ends the hold on descriptor %d', handle.fd)
+  return false
 }
 
 /**
@@ -196,8 +214,9 @@ export function hold(handle: TcpHandle, connection: Connection): void {
  * `setKeepAlive(false)`, which it believes to change nothing.
  */
 export function tellNodeCache(socket: Socket): void {
+  const handle = handleOf(socket)
   // Somebody else's method on the handle would take it for a call of the user's.
-  if (handleOf(socket)?.setKeepAlive !== heldSetKeepAlive) return
+  if (handle === null || handle === undefined || Object.hasOwn(handle, 'setKeepAlive')) return
   telling = true
   try {
     Socket.prototype.setKeepAlive.call(socket, true)
@@ -207,20 +226,6 @@ export function tellNodeCache(socket: Socket): void {
 }
 
 let telling = false
-
-function heldSetKeepAlive(this: TcpHandle, enable: boolean, ...delays: number[]): number {
-  if (telling) return 0
-  const connection = connectionOf(this)
-  if (connection?.held === true) {
-    if (enable) {
-      debug('held: setKeepAlive(true, …) changes nothing on descriptor %d', this.fd)
-      return 0
-    }
-    connection.held = false
-    debug('setKeepAlive(false) ends the hold on descriptor %d', this.fd)
-  }
-  return nodeInternals()?.prototype.setKeepAlive.call(this, enable, ...delays) ?? 0
-}
 
 // ---------------------------------------------------------------- TLS
 
@@ -247,7 +252,11 @@ export function hookTls(): void {
       if (connection !== undefined) {
         connection.socket = this
         // The constructor is still running and would reset a cache that is told now.
-        if (connection.held) process.nextTick(tellNodeCache, this)
+        if (connection.held) {
+          process.nextTick(() => {
+            if (connection.held) tellNodeCache(this)
+          })
+        }
       } else if (wrap === null) reinitialized.set(handle, this)
     }
     return Reflect.apply(wrapHandle, this, [wrap, handle, ...rest])

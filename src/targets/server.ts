@@ -5,7 +5,6 @@ import { SocketOptionError } from '../errors.js'
 import {
   attach,
   connectionOf,
-  hold,
   hookTls,
   isTcpHandle,
   listenerOf,
@@ -222,7 +221,7 @@ function accepting(client: TcpHandle, record: ServerRecord): Refusal | undefined
   if (settings === UNTOUCHED) return refusal
   const connection = newConnection(undefined, settings)
   attach(client, connection)
-  if (settings.held === 1) hold(client, connection)
+  connection.held = settings.held === 1
   return refusal
 }
 

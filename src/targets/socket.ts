@@ -8,7 +8,6 @@ import {
   type ConnectRequest,
   connectionOf,
   handleOf,
-  hold,
   hookTls,
   notTcp,
   onConnecting,
@@ -116,7 +115,7 @@ function keep(handle: TcpHandle, connection: Connection, settings: Settings): vo
     absorb(connection.settings, settings)
   }
   if (settings.held === 1 && !connection.held) {
-    hold(handle, connection)
+    connection.held = true
     if (connection.socket !== undefined) tellNodeCache(connection.socket)
   } else if (settings.held === 0) {
     connection.held = false
