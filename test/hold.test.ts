@@ -229,6 +229,19 @@ describe.concurrent('a TLS socket over a set socket has a cache of its own', () 
       expect(getKeepalive(socket)).toEqual({ ...HELD, enabled: false })
     }
   })
+
+  test('a hold that has ended by then does not come back with it', async () => {
+    await using pair = await connectedPair()
+    setKeepalive(pair.client, KEEPALIVE)
+    const client = connectTls({ ...tlsClientOptions, socket: pair.client })
+    pair.client.setKeepAlive(false)
+    client.on('error', () => {})
+    await new Promise(setImmediate)
+    expect(getKeepalive(client)).toEqual({ ...HELD, enabled: false })
+    client.setKeepAlive(true)
+    expect(getKeepalive(client)).toMatchObject({ enabled: true })
+    client.destroy()
+  })
 })
 
 test('a handle on which somebody has put a setKeepAlive of their own keeps it', async () => {
