@@ -184,6 +184,19 @@ describe.concurrent("Node's own keepAlive option of net.connect", () => {
     }
   })
 
+  test('setKeepAlive(false) before there is a descriptor is a note that only Node takes', async () => {
+    await using server = await listen(createServer())
+    const socket = new Socket()
+    setKeepalive(socket, KEEPALIVE)
+    socket.setKeepAlive(false)
+    socket.connect(server.port, '127.0.0.1')
+    await once(socket, 'connect')
+    expect(getKeepalive(socket)).toEqual(HELD)
+    socket.setKeepAlive(false)
+    expect(getKeepalive(socket)).toEqual({ ...HELD, enabled: false })
+    socket.destroy()
+  })
+
   test('tls.connect does not win either', async () => {
     await using pair = await connectedPair({ tls: true })
     const socket = connectTls(

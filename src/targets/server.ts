@@ -75,7 +75,7 @@ function newRecord(server: Server): ServerRecord {
 }
 
 /**
- * Node's own option would write 60/1/10 over what is inherited. With ours held on
+ * Node's own option would write its delay, 1 and 10 over what is inherited. With ours held on
  * the handle it only keeps Node's cache in step, before the first 'connection'.
  */
 function keepNodeInStep(server: Server, { settings, keepAlive }: ServerRecord): void {
