@@ -2,7 +2,7 @@
 import { type EventEmitter, once } from 'node:events'
 import type { Socket } from 'node:net'
 import { performance } from 'node:perf_hooks'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as immediate, setTimeout as sleep } from 'node:timers/promises'
 import { getTcpInfo, setKeepalive, setUserTimeout } from 'tcp-keepalive'
 import { unplug } from 'tcp-keepalive/testing'
 import { expect } from 'vitest'
@@ -96,14 +96,20 @@ export function reset(peer: Socket): void {
   peer.on('error', () => {})
 }
 
-/** Until nothing has been read for a while although there is more. */
+/**
+ * Until Node has stopped reading: there is more, and in several looks, between
+ * which the event loop has polled, none of it was taken.
+ */
 export async function stalled(socket: Socket): Promise<void> {
-  if (socket.bytesRead === 0) await sleep(20)
-  for (let last = -1; socket.bytesRead !== last; ) {
-    last = socket.bytesRead
-    await sleep(60)
+  let last = 0
+  for (let looks = 0; looks < 5; ) {
+    await sleep(20)
+    await immediate()
+    const { bytesRead } = socket
+    const stopped = bytesRead === last && getTcpInfo(socket).receivedBytes > bytesRead
+    looks = bytesRead > 0 && stopped ? looks + 1 : 0
+    last = bytesRead
   }
-  expect(getTcpInfo(socket).receivedBytes).toBeGreaterThan(socket.bytesRead)
 }
 
 export const DEATHS = {
