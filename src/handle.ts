@@ -3,7 +3,7 @@
  * descriptor, and the moments at which it connects, listens, accepts and closes.
  */
 import type { AsyncResource } from 'node:async_hooks'
-import { type Server, Socket } from 'node:net'
+import net, { type Server, Socket } from 'node:net'
 import { debug } from './debug.js'
 import { invalidValue, SocketOptionError, type SocketOptionName } from './errors.js'
 import type { Settings } from './settings.js'
@@ -113,6 +113,14 @@ export function unproxied(socket: Socket): Socket {
   const handle = rawHandle(socket)
   const owner = handle === null || handle === undefined ? undefined : ownerOf(handle)
   return owner instanceof Socket ? owner : socket
+}
+
+/** net.BoundSocket makes sockets that have a descriptor before they begin to connect. */
+const HAS_BOUND_SOCKETS = 'BoundSocket' in net
+
+/** Whether a socket with a descriptor has still to be connected. */
+export function isBoundOnly(socket: Socket): boolean {
+  return HAS_BOUND_SOCKETS && socket.remoteAddress === undefined
 }
 
 /** Why a socket whose `handleOf` is `undefined` has no TCP options. */

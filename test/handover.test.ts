@@ -1,6 +1,7 @@
 /** Sockets that become something else, or somebody else's, after they were set. */
-import { type ChildProcess, fork } from 'node:child_process'
+import { type ChildProcess, fork, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import {
   Agent,
   createServer as createHttpServer,
@@ -15,14 +16,21 @@ import {
   Socket,
   type SocketConstructorOpts,
 } from 'node:net'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connect as connectTls, TLSSocket } from 'node:tls'
-import { getKeepalive, isDeadPeerError, setKeepalive, setUserTimeout } from 'tcp-keepalive'
+import {
+  type DeadPeerPlan,
+  getKeepalive,
+  isDeadPeerError,
+  setKeepalive,
+  setUserTimeout,
+} from 'tcp-keepalive'
 import { silentPort } from 'tcp-keepalive/check/silent-port'
 import { unplug } from 'tcp-keepalive/testing'
 import { describe, expect, test } from 'vitest'
 import { WebSocket, WebSocketServer } from 'ws'
-import { answerOf } from './support/child.ts'
+import { answerOf, run } from './support/child.ts'
 import { listen } from './support/listen.ts'
 import { connectedPair } from './support/pair.ts'
 import {
@@ -384,6 +392,10 @@ describe.concurrent('a socket that is used otherwise', () => {
   })
 })
 
+const STRACE = spawnSync('strace', ['-f', '-o', '/dev/null', 'true']).status === 0
+/** TCP_RTO_MAX_MS, option 44, as strace tells it, whether it knows the name or not. */
+const RTO_MAX = /TCP_RTO_MAX_MS|SOL_TCP, 0x2c/
+
 type Bound = new (options: { host: string; port?: number }) => { address(): AddressInfo }
 const { BoundSocket } = net as unknown as { BoundSocket?: Bound }
 
@@ -423,6 +435,32 @@ describe.skipIf(BoundSocket === undefined).concurrent('BoundSocket', () => {
     const [error] = await once(socket, 'error')
     expect(error).toMatchObject({ code: 'ETIMEDOUT', syscall: 'connect' })
     await silent.close()
+  })
+
+  // Without strace there is nobody to tell what came first.
+  test.skipIf(!STRACE)('what would shorten the connect waits for its end', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'bound-'))
+    const trace = join(folder, 'trace')
+    const program = `
+      const net = require('node:net')
+      const { setDeadPeerTimeout } = require('tcp-keepalive')
+      const server = net.createServer().listen(0, '127.0.0.1', () => {
+        const socket = new net.Socket({ handle: new net.BoundSocket({ host: '127.0.0.1' }) })
+        const plan = setDeadPeerTimeout(socket, 60_000)
+        console.log(JSON.stringify(plan))
+        socket.connect(server.address().port, '127.0.0.1', () => setImmediate(process.exit))
+      })`
+    const strace = ['strace', '-f', '-e', 'trace=setsockopt,connect', '-o', trace]
+    const { code, stdout } = await run([...strace, process.execPath, '-e', program])
+    expect(code).toBe(0)
+    const calls = readFileSync(trace, 'utf8')
+    rmSync(folder, { recursive: true })
+    const [before = '', after = ''] = calls.split(/connect\(.*AF_INET.*$/m)
+    const { connectTimeout, rtoMax } = JSON.parse(stdout) as DeadPeerPlan
+    expect(before).toContain(`TCP_USER_TIMEOUT, [${connectTimeout}]`)
+    expect(before).not.toMatch(RTO_MAX)
+    if (rtoMax === null) expect(after).not.toMatch(RTO_MAX)
+    else expect(after).toMatch(RTO_MAX)
   })
 
   test('a port that refuses is an error, not a connection', async () => {

@@ -9,6 +9,7 @@ import {
   connectionOf,
   handleOf,
   hookTls,
+  isBoundOnly,
   notTcp,
   onConnecting,
   type TcpHandle,
@@ -36,7 +37,7 @@ export function applyToSocket(socket: Socket, settings: Settings): void {
     applyLater(socket, handle, settings)
     return
   }
-  const { connecting } = socket
+  const connecting = socket.connecting || (changesOnConnect(settings) && isBoundOnly(socket))
   write(handle, settings, connecting)
   const connection = connectionOf(handle) ?? connect(handle, socket, wanted.get(socket))
   // In a server's 'connection' event the record does not name its socket yet.
