@@ -161,22 +161,19 @@ describe.concurrent('a healthy socket is left alone', () => {
 
   test('the cable is pulled and plugged in again in time', async () => {
     await using pair = await connectedPair()
-    setUserTimeout(pair.client, 3000)
+    // Longer than the test can be held up by others.
+    setUserTimeout(pair.client, 20_000)
     await stall(pair.client, pair.accepted)
     const errors: Error[] = []
     pair.client.on('error', (error) => errors.push(error))
     {
       using _cable = unplug(pair.client)
       pair.client.write('x')
-      await sleep(1000)
-      expect(getTcpInfo(pair.client).retransmits).toBeGreaterThan(0)
+      while (getTcpInfo(pair.client).retransmits < 2) await sleep(20)
     }
-    pair.accepted.resume()
-    await sleep(4000)
-    expect(getTcpInfo(pair.client)).toMatchObject({
-      state: 'ESTABLISHED',
-      unacknowledgedSegments: 0,
-    })
+    while (getTcpInfo(pair.client).unacknowledgedSegments > 0) await sleep(20)
+    await sleep(500)
+    expect(getTcpInfo(pair.client).state).toBe('ESTABLISHED')
     expect(errors).toEqual([])
     expect(pair.client.destroyed).toBe(false)
   })
