@@ -1,0 +1,207 @@
+/**
+ * Real servers from Debian's packages: each started by the test on a loopback port and
+ * in a temporary folder, as nobody where the test runs as root, and stopped afterwards.
+ */
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { connect, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+const NOBODY = { uid: 65534, gid: 65534 }
+const user = process.getuid() === 0 ? NOBODY : {}
+
+/** The newest PostgreSQL: Debian keeps its programs out of PATH. */
+function postgresFolder() {
+  const base = '/usr/lib/postgresql'
+  if (!existsSync(base)) return undefined
+  const [newest] = readdirSync(base).sort((a, b) => b - a)
+  const folder = join(base, newest ?? '', 'bin')
+  return existsSync(join(folder, 'postgres')) ? folder : undefined
+}
+
+/** Where the server's program is, or undefined. */
+const inFolders = (name) => () =>
+  ['/usr/sbin', '/usr/bin', '/usr/local/sbin', '/usr/local/bin']
+    .map((folder) => join(folder, name))
+    .find((file) => existsSync(file))
+
+async function freePort() {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address()
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+/** What must be installed for each, and how it starts: `run` is for what goes on, `setUp` for what comes to an end. */
+export const SERVERS = {
+  postgres: {
+    package: 'postgresql',
+    find: postgresFolder,
+    start({ program, folder, port, run, setUp }) {
+      const data = join(folder, 'data')
+      setUp(join(program, 'initdb'), ['-D', data, '-U', 'test', '-A', 'trust', '--no-sync'])
+      run(join(program, 'postgres'), [
+        ...['-D', data, '-p', String(port), '-h', '127.0.0.1', '-k', folder],
+        ...['-c', 'fsync=off'],
+      ])
+    },
+  },
+  mariadb: {
+    package: 'mariadb-server',
+    find: inFolders('mariadbd'),
+    start({ program, folder, port, run, setUp }) {
+      const data = join(folder, 'data')
+      const common = ['--no-defaults', `--datadir=${data}`]
+      setUp('mariadb-install-db', [
+        ...common,
+        ...['--auth-root-authentication-method=normal', '--skip-test-db', '--skip-name-resolve'],
+      ])
+      run(program, [
+        ...common,
+        ...[`--port=${port}`, '--bind-address=127.0.0.1', `--socket=${join(folder, 'socket')}`],
+        ...[`--pid-file=${join(folder, 'pid')}`, '--skip-grant-tables', '--skip-networking=0'],
+      ])
+    },
+  },
+  redis: {
+    package: 'redis-server',
+    find: inFolders('redis-server'),
+    start({ program, folder, port, run }) {
+      run(program, ['--port', String(port), '--bind', '127.0.0.1', '--dir', folder, '--save', ''])
+    },
+  },
+  nats: {
+    package: 'nats-server',
+    find: inFolders('nats-server'),
+    start({ program, port, run }) {
+      run(program, ['-a', '127.0.0.1', '-p', String(port)])
+    },
+  },
+  rabbitmq: {
+    package: 'rabbitmq-server',
+    // Not the wrapper in /usr/sbin, which insists on being root.
+    find: () => ['/usr/lib/rabbitmq/bin/rabbitmq-server'].find((file) => existsSync(file)),
+    async start({ program, folder, port, run }) {
+      const [distribution, epmd] = [await freePort(), await freePort()]
+      const plugins = join(folder, 'plugins')
+      writeFileSync(plugins, '[].\n')
+      const env = {
+        HOME: folder,
+        ERL_EPMD_PORT: String(epmd),
+        ERL_EPMD_ADDRESS: '127.0.0.1',
+        RABBITMQ_NODENAME: 'clients@localhost',
+        RABBITMQ_NODE_IP_ADDRESS: '127.0.0.1',
+        RABBITMQ_NODE_PORT: String(port),
+        RABBITMQ_DIST_PORT: String(distribution),
+        RABBITMQ_MNESIA_BASE: join(folder, 'mnesia'),
+        RABBITMQ_LOG_BASE: join(folder, 'log'),
+        RABBITMQ_PID_FILE: join(folder, 'pid'),
+        RABBITMQ_ENABLED_PLUGINS_FILE: plugins,
+        RABBITMQ_CONF_ENV_FILE: join(folder, 'none'),
+        RABBITMQ_CONFIG_FILE: join(folder, 'none'),
+      }
+      // Started here, as the one that RabbitMQ starts by itself stays when it ends.
+      run('epmd', ['-port', String(epmd), '-address', '127.0.0.1'], env)
+      run(program, [], env)
+    },
+  },
+  mosquitto: {
+    package: 'mosquitto',
+    find: inFolders('mosquitto'),
+    start({ program, folder, port, run }) {
+      const file = join(folder, 'mosquitto.conf')
+      writeFileSync(file, `listener ${port} 127.0.0.1\nallow_anonymous true\n`)
+      run(program, ['-c', file])
+    },
+  },
+}
+
+/** The packages whose server is not on this machine. */
+export function missing() {
+  return Object.values(SERVERS)
+    .filter(({ find }) => find() === undefined)
+    .map((server) => server.package)
+}
+
+/** Starts them all at once; gives their ports, and what stops them. */
+export async function startServers() {
+  const base = mkdtempSync(join(tmpdir(), 'clients-'))
+  chmodSync(base, 0o755)
+  const children = []
+  const stop = async () => {
+    const alive = children.filter(
+      ({ exitCode, signalCode }) => exitCode === null && signalCode === null,
+    )
+    for (const child of alive) process.kill(-child.pid, 'SIGKILL')
+    await Promise.all(alive.map((child) => once(child, 'exit')))
+    rmSync(base, { recursive: true, force: true, maxRetries: 5 })
+  }
+  const startOne = async ([name, { find, start }]) => {
+    const folder = join(base, name)
+    mkdirSync(folder)
+    if (user.uid !== undefined) chownSync(folder, user.uid, user.gid)
+    const port = await freePort()
+    let output = ''
+    const failed = (what) => new Error(`${name}: ${what}\n${output.slice(-3000)}`)
+    const options = (env = {}) => ({
+      ...user,
+      cwd: folder,
+      env: { ...process.env, HOME: folder, ...env },
+    })
+    const run = (file, args, env) => {
+      const child = spawn(file, args, {
+        ...options(env),
+        detached: true,
+        stdio: ['ignore', 'pipe', 'pipe'],
+      })
+      child.on('error', (error) => {
+        output += error.message
+      })
+      for (const stream of [child.stdout, child.stderr]) {
+        stream.setEncoding('utf8').on('data', (text) => {
+          output = (output + text).slice(-10_000)
+        })
+      }
+      children.push(child)
+    }
+    const setUp = (file, args) => {
+      const { status, stdout, stderr, error } = spawnSync(file, args, options())
+      if (status !== 0) throw failed(`${file} failed: ${error ?? ''}\n${stdout}\n${stderr}`)
+    }
+    await start({ program: find(), folder, port, run, setUp })
+    for (const deadline = Date.now() + 60_000; !(await answers(port)); await sleep(100)) {
+      if (Date.now() > deadline) throw failed('does not listen')
+    }
+    return [name, port]
+  }
+  try {
+    return {
+      ports: Object.fromEntries(await Promise.all(Object.entries(SERVERS).map(startOne))),
+      stop,
+    }
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}
+
+function answers(port) {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1', () => resolve(true))
+    socket.on('error', () => resolve(false)).on('connect', () => socket.destroy())
+  })
+}
