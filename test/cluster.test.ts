@@ -3,11 +3,12 @@
  * worker's listener is a stand-in without a descriptor. Otherwise the workers share one
  * listener, and what one sets on it the others see.
  */
-import { mkdtempSync, rmSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { answerOf } from './support/child.ts'
+import { answerOf, type ChildOptions } from './support/child.ts'
 import { ALL_SET, KEEPALIVE, USER_TIMEOUT } from './support/settings.ts'
 
 type Policy = 'round robin' | 'none'
@@ -24,11 +25,11 @@ const HELD: Seen = { connection: ALL_SET, afterSetKeepAlive: ALL_SET }
 const AFTER_NODE = { enabled: true, idle: 1, interval: 1, count: 10 }
 
 /** Runs a primary of this policy; `body` ends in a call of `answer`. */
-function primary<T>(policy: Policy, body: string, env: NodeJS.ProcessEnv = {}): Promise<T> {
+function primary<T>(policy: Policy, body: string, options: ChildOptions = {}): Promise<T> {
   return answerOf<T>(
     `const { worker, visit, answer } = require('./test/support/cluster-primary.cjs')
      void (async () => {${body}})()`,
-    { env: { POLICY: policy, ...env } },
+    { ...options, env: { POLICY: policy, ...options.env } },
   )
 }
 
@@ -52,7 +53,7 @@ describe.concurrent.each(['round robin', 'none'] as const)('scheduling policy: %
          const { port } = await one.tell('listen', ${ANY_PORT})
          await visit(port)
          answer(await one.next('connection'))`,
-        { SERVER_OPTIONS: serverOptions },
+        { env: { SERVER_OPTIONS: serverOptions } },
       )
       expect(seen).toEqual(HELD)
     })
@@ -179,4 +180,40 @@ test.concurrent('round robin: a connection that comes with the answer to listen'
   )
   expect(seen).toEqual(HELD)
   rmSync(folder, { recursive: true })
+})
+
+const STRACE = spawnSync('strace', ['-f', '-o', '/dev/null', 'true']).status === 0
+
+// Without strace there is nobody to count system calls.
+describe.skipIf(!STRACE).concurrent('what a connection costs', () => {
+  const COUNT = 20
+
+  for (const [policy, perConnection] of [
+    ['round robin', 1],
+    ['none', 0],
+  ] as const) {
+    test(`${policy}: each option is set ${perConnection} times per connection`, async () => {
+      const folder = mkdtempSync(join(tmpdir(), 'cluster-'))
+      const trace = join(folder, 'trace')
+      await primary(
+        policy,
+        `const one = await worker()
+         await one.tell('set', ${SET})
+         const { port } = await one.tell('listen', ${ANY_PORT})
+         for (let i = 0; i < ${COUNT}; i++) {
+           await visit(port)
+           await one.next('connection')
+         }
+         answer({})`,
+        { wrapper: ['strace', '-f', '-e', 'trace=setsockopt', '-o', trace] },
+      )
+      const calls = readFileSync(trace, 'utf8')
+      rmSync(folder, { recursive: true })
+      const listeners = policy === 'none' ? 1 : 0
+      for (const option of ['SO_KEEPALIVE', 'TCP_KEEPINTVL', 'TCP_USER_TIMEOUT']) {
+        const count = calls.match(new RegExp(`, ${option}, `, 'g'))?.length ?? 0
+        expect(count, option).toBe(perConnection * COUNT + listeners)
+      }
+    })
+  }
 })
