@@ -1,9 +1,9 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 
-const cli = fileURLToPath(new URL('../dist/cli.js', import.meta.url))
+const cli = join(__dirname, '../dist/cli.js')
 
 interface Run {
   code: number | null
