@@ -182,6 +182,25 @@ describe.concurrent('net.Server', () => {
     expect(settingsOf(socket)).toMatchObject({ enabled: true, idle: 5 })
   })
 
+  test('setKeepAlive(false) is obeyed as the first call of all', async () => {
+    const server = createServer()
+    setAll(server)
+    await using listening = await listen(server)
+    const socket = await acceptedBy(listening)
+    socket.setKeepAlive(false)
+    expect(settingsOf(socket)).toEqual({ ...ALL_SET, enabled: false })
+  })
+
+  test('with keepalive off, setKeepAlive(false) as the first call of all ends the hold', async () => {
+    const server = createServer()
+    setKeepalive(server, false)
+    await using listening = await listen(server)
+    const socket = await acceptedBy(listening)
+    socket.setKeepAlive(false)
+    socket.setKeepAlive(true)
+    expect(getKeepalive(socket)).toMatchObject({ enabled: true })
+  })
+
   test('with keepalive off, setKeepAlive(true, …) changes nothing until setKeepAlive(false)', async () => {
     const server = createServer({ keepAlive: true })
     setKeepalive(server, false)
