@@ -1,11 +1,5 @@
 import { invalidType, invalidValue, outOfRange } from './errors.js'
-import {
-  type DetectionTime,
-  expiry,
-  kernelDetectionTime,
-  modelTimeout,
-  SWEEP_PERIOD,
-} from './kernel-rules.js'
+import { type DetectionTime, kernelDetectionTime, SWEEP_PERIOD } from './kernel-rules.js'
 import { MAX_COUNT, MAX_MILLISECONDS, MAX_SECONDS } from './settings.js'
 import type { SystemDefaults } from './system-defaults.js'
 
@@ -39,9 +33,9 @@ export interface DeadPeerPlan {
   /** TCP_USER_TIMEOUT from then on, milliseconds; 0 with `'keep'`, as it would end slow readers. */
   readonly userTimeout: number
   /**
-   * TCP_RTO_MAX_MS, milliseconds, once the connection stands (before, it would
-   * shorten the connect); with `'end'` the host's default, in case another was
-   * inherited. `null` on a kernel without the option (before Linux 6.15).
+   * TCP_RTO_MAX_MS, milliseconds. With `'keep'` only while the peer's window is closed;
+   * with `'end'` the host's default, in case another was inherited. `null` on a kernel
+   * without the option (before Linux 6.15).
    */
   readonly rtoMax: number | null
   /**
@@ -58,14 +52,18 @@ export interface DeadPeerPlan {
 export const MIN_DEAD_PEER_TIMEOUT = 2000
 
 /**
- * TCP_RTO_MAX_MS while the peer's window is closed upon data in flight, of which
- * nothing was heard for `silence` ms. There the kernel gives up after twice the bound
- * without an answer (net/ipv4/tcp_timer.c, tcp_rtx_probe0_timed_out): with the plan's
- * own bound that is two lost probes. A bound that grows with the silence stays ahead
- * of it until the next look, and leaves room for as many probes as can be.
+ * TCP_RTO_MAX_MS while the peer's window is closed: six probes fit into the silence,
+ * because any of them may be lost.
+ *
+ * Where data was in flight when it closed, the kernel gives up after twice the bound
+ * without an answer (net/ipv4/tcp_timer.c, tcp_rtx_probe0_timed_out), after two lost
+ * probes. There a bound that grows with the time since the last acknowledgement stays
+ * ahead of it until the next look.
  */
-export function rtoMaxForShrunkWindow(rtoMax: number, silence: number): number {
-  return Math.min(MAX_RTO_MAX, Math.max(rtoMax, Math.ceil(0.6 * silence) + SWEEP_PERIOD))
+export function rtoMaxForClosedWindow(silence: number, sinceLastAck: number): number {
+  const six = Math.ceil(silence / 6)
+  const ahead = Math.ceil(0.51 * sinceLastAck) + SWEEP_PERIOD
+  return Math.min(MAX_RTO_MAX, Math.max(MIN_RTO_MAX, six, ahead))
 }
 
 /** No error before this part of the time, and none later than `GRACE` after it, at an RTT up to 100 ms. */
@@ -192,50 +190,12 @@ function endSlowReaders(
 }
 
 /**
- * From about 16 to 73 s a bound on the kernel's retransmission interval makes
- * tcp_retries2 end in time, should the sweep not come to it. The sweep looks all the
- * same: the bound alone ends live slow readers on lossy paths (rtoMaxForShrunkWindow).
+ * By the sweep alone. Data in flight is not given up earlier by a smaller
+ * TCP_RTO_MAX_MS: tcp_retries2 then ends live peers too, those that answer but have no
+ * room. The option only makes a closed window's probes come often enough.
  */
 function keepSlowReaders(ms: number, host: SystemDefaults): Rest {
   const silence = Math.floor(SILENCE * ms)
-  if (host.rtoMax === undefined) return { userTimeout: 0, rtoMax: null, silence }
-  const retries2 = host.retries2 ?? 15
-  const rtoMax = rtoMaxAlone(ms, retries2) ?? rtoMaxBesideSweep(silence, retries2)
+  const rtoMax = host.rtoMax === undefined ? null : rtoMaxForClosedWindow(silence, 0)
   return { userTimeout: 0, rtoMax, silence }
-}
-
-/**
- * The sweep needs the bound too: a slow reader's only sign of life are its
- * answers to window probes. As many as can be must fit into the silence, as any
- * may be lost; but so small a bound that tcp_retries2 comes first is too small.
- */
-function rtoMaxBesideSweep(silence: number, retries2: number): number {
-  const twoAnswers = Math.min(MAX_RTO_MAX, Math.floor(silence / 2.4))
-  let rtoMax = MIN_RTO_MAX
-  while (rtoMax < twoAnswers && modelTimeout(retries2, 200, rtoMax) < silence) rtoMax *= 1.1
-  return Math.max(MIN_RTO_MAX, Math.min(twoAnswers, Math.ceil(rtoMax)))
-}
-
-/** The largest TCP_RTO_MAX_MS with which tcp_retries2 keeps every bound, if there is one. */
-function rtoMaxAlone(ms: number, retries2: number): number | undefined {
-  const latest = ms + GRACE
-  const largest = Math.min(MAX_RTO_MAX, Math.floor(latest / (retries2 + 1)))
-  for (let rtoMax = largest; rtoMax >= MIN_RTO_MAX; rtoMax -= 4) {
-    // A window that was closed for long: retries2 probes and a last interval, all as late as
-    // can be, the first by up to one slot more.
-    const interval = latestExpiry(rtoMax)
-    if ((retries2 + LATE) * interval > latest) continue
-    // In flight, or a window that has just closed. Up to 0.8 s go by until the first retransmission.
-    const model = modelTimeout(retries2, 200, rtoMax)
-    if (Math.min(retries2 * rtoMax, model) < EARLIEST * ms) return undefined
-    if (800 + model + interval <= latest) return rtoMax
-  }
-  return undefined
-}
-
-/** The interval of a timer of `ms` that is set anew each time, over the tick rates in use. */
-function latestExpiry(ms: number): number {
-  let latest = 0
-  for (const hz of [100, 250, 300, 1000]) latest = Math.max(latest, expiry(0, ms, hz))
-  return latest
 }

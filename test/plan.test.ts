@@ -5,7 +5,7 @@ import {
   checkDeadPeerTimeout,
   type DeadPeerPlan,
   deadPeerPlan,
-  rtoMaxForShrunkWindow,
+  rtoMaxForClosedWindow,
 } from '../src/plan.js'
 import type { SystemDefaults } from '../src/system-defaults.js'
 import {
@@ -153,48 +153,31 @@ describe('a planned time', () => {
 })
 
 describe("slowReader 'keep'", () => {
-  test('from 16 to 73 s the kernel alone would keep every bound but one', () => {
-    for (let ms = 16_000; ms <= 73_000; ms++) {
-      const plan = { ...deadPeerPlan(ms, 'keep', NEW), silence: 0 }
-      const path = { srtt: ms % 101, rto: 200 + (ms % 101) }
-      expectWithin(inFlightDeath(plan, clockFor(ms), path, 15), plan, 'in flight')
-      const { death } = zeroWindowDeath(plan, clockFor(ms), path.rto, ms % 11, 15)
-      expectWithin(death, plan, 'zero window')
-    }
-  })
-
   test('a window that closes upon data in flight: alone, the kernel gives up after two lost probes', () => {
     const { ms, rtoMax } = deadPeerPlan(60_000, 'keep', NEW)
     const alone = shrunkWindowDeath(() => rtoMax as number, clockFor(ms), rtoMax as number, ms)
     expect(alone).toMatchObject({ probes: 1 })
-    expect(alone.death).toBeLessThan(0.15 * ms)
+    expect(alone.death).toBeLessThan(0.7 * ms)
   })
 
   test("there the sweep keeps the kernel's bound ahead of the silence, and room for two probes", () => {
     // Beyond that the kernel's own 240 s, twice its largest bound, come first.
     for (let ms = 2000; ms <= 340_000; ms += 7) {
       const plan = deadPeerPlan(ms, 'keep', NEW)
-      const rtoMax = plan.rtoMax as number
       const phase = ms % SWEEP_PERIOD
       // As of the last look, half a second ago at the most.
       const bound = (now: number) =>
-        rtoMaxForShrunkWindow(rtoMax, now < phase ? 0 : now - ((now - phase) % SWEEP_PERIOD))
+        rtoMaxForClosedWindow(plan.silence, now < phase ? 0 : now - ((now - phase) % SWEEP_PERIOD))
       const end = sweepDeath(plan.silence, SWEEP_PERIOD, phase, 0)
-      const first = Math.min(rtoMax, 200 * 2 ** (ms % 8))
+      const first = Math.min(plan.rtoMax as number, 200 * 2 ** (ms % 8))
       const { death, probes } = shrunkWindowDeath(bound, clockFor(ms), first, end)
-      expectWithin(death, plan, 'shrunk window')
+      expectWithin(death, plan, 'closed upon data')
       if (probes < (ms < 2700 ? 1 : 2)) expect.fail(`${ms}: ${probes} probes`)
     }
   })
 
   test('sweeps, and leaves the option alone, where the kernel does not', () => {
     expect(deadPeerPlan(60_000, 'keep', OLD)).toMatchObject({ rtoMax: null, silence: 51_000 })
-  })
-
-  test("follows the host's own tcp_retries2", () => {
-    const fifteen = deadPeerPlan(20_000, 'keep', NEW)
-    const twelve = deadPeerPlan(20_000, 'keep', { ...NEW, retries2: 12 })
-    expect(twelve.rtoMax).toBeGreaterThan(fifteen.rtoMax as number)
   })
 
   test('says that beyond 1320 s the host gives data in flight up before', () => {

@@ -1,0 +1,156 @@
+// What is printed, and what is written to docs/.
+import { writeFileSync } from 'node:fs'
+import { release } from 'node:os'
+import { OBSERVED } from './scenarios.mjs'
+
+/** Within 0.75 s or 5 % of the prediction, whichever is larger; a survivor has survived. */
+export function judge({ until = OBSERVED }, { predicted, measured, alive, problem, error }) {
+  if (problem) return { fine: false }
+  const lives = predicted === null || predicted > until * 1000
+  if (lives) return { fine: measured === undefined && error === undefined && alive !== false }
+  if (measured === undefined) return { fine: false }
+  const off = measured - predicted
+  return { off, fine: Math.abs(off) <= Math.max(750, 0.05 * predicted) }
+}
+
+export const seconds = (ms) => (ms / 1000).toFixed(ms < 99_950 ? 1 : 0)
+
+export function inWords({ keepalive, userTimeout, rtoMax, ms, slowReader, without }) {
+  const words = []
+  if (rtoMax) words.push(`TCP_RTO_MAX_MS ${rtoMax} only`)
+  if (keepalive) words.push(`keepalive ${Object.values(keepalive).join('/')}`)
+  if (userTimeout) words.push(`user timeout ${userTimeout}`)
+  const how = without ? "'keep', the sweep only" : `'${slowReader ?? 'keep'}'`
+  if (ms) words.push(`dead peer ${ms} ${how}`)
+  return words.join(', ') || 'nothing set'
+}
+
+export function path({ family, rtt, loss }) {
+  const words = [`IPv${family}`]
+  if (rtt) words.push(`RTT ${rtt} ms`)
+  if (loss) words.push(`loss ${loss} %`)
+  return words.join(', ')
+}
+
+export function stateOf({ state, part, closedFor, many }) {
+  if (many) return `${state}, ${many} connections`
+  if (part) return `${state} at ${part * 100} %`
+  if (closedFor) return `${state} after ${closedFor} s`
+  return state
+}
+
+function outcome({ row, measured, observed, error, problem, working }) {
+  if (problem) return problem
+  if (measured !== undefined) return `${seconds(measured)} s`
+  const count = row.many ? `${working} of ${row.many} ` : ''
+  return error ?? `${count}alive after ${seconds(observed)} s`
+}
+
+const prediction = ({ predicted }) => (predicted === null ? 'never' : `${seconds(predicted)} s`)
+
+export function describe(result) {
+  const { row, fine, measured, error } = result
+  return [
+    fine ? '  ' : '! ',
+    stateOf(row).padEnd(42),
+    inWords(row.set).padEnd(40),
+    path(row).padEnd(26),
+    (result.problem ? '' : prediction(result)).padStart(8),
+    outcome(result).padStart(9),
+    measured === undefined ? '' : error,
+  ].join(' ')
+}
+
+export async function write(results) {
+  const { chart } = await import('./chart.mjs')
+  const folder = new URL('../../docs/', import.meta.url)
+  writeFileSync(new URL('detection.svg', folder), chart(results, release()))
+  writeFileSync(new URL('detection.md', folder), document(results))
+}
+
+const SECTIONS = [
+  ['Idle', ({ state }) => state === 'idle'],
+  ['In flight', ({ state, set }) => state === 'in flight' && !special(set)],
+  ['Written into silence', ({ state }) => state.startsWith('written')],
+  ['Half closed', ({ state }) => state.includes('end')],
+  ['Zero window', ({ state, set }) => state.startsWith('zero window') && !special(set)],
+  ['Window closed upon data in flight', ({ state }) => state.startsWith('window closed')],
+  ['TCP_RTO_MAX_MS and nothing else', ({ set, many }) => set.rtoMax && !many],
+  ['The sweep and nothing else', ({ set, many }) => set.without && !many],
+  ['Connecting', ({ state }) => state === 'connecting'],
+  ['False alarms', ({ many }) => many],
+]
+
+const special = (set) => set.rtoMax || set.without
+
+function document(results) {
+  const deaths = results.filter(({ measured }) => measured !== undefined)
+  const living = results.filter(({ row }) => row.many)
+  const sum = (values) => values.reduce((total, value) => total + value, 0)
+  const rest = new Set(results)
+  const sections = SECTIONS.map(([title, belongs]) => {
+    const chosen = [...rest].filter(({ row }) => belongs(row))
+    for (const result of chosen) rest.delete(result)
+    return chosen.length === 0 ? '' : `## ${title}\n\n${table(chosen)}\n`
+  })
+  const worst = Math.max(...deaths.map(({ off }) => Math.abs(off)))
+  return `${INTRODUCTION}
+Made by \`npm run conformance\` on Linux ${release()} with Node ${process.version}:
+${deaths.length} connections died, the largest distance from a prediction was ${seconds(worst)} s;
+${results.filter(({ fine }) => fine).length} of ${results.length} rows are within 0.75 s or 5 %, whichever is larger.
+${sum(living.map(({ working }) => working ?? 0))} of ${sum(living.map(({ row }) => row.many))} live connections, slow readers and lossy paths among them, still worked at the end.
+
+![predicted and measured](detection.svg)
+
+${sections.join('\n')}`
+}
+
+function table(results) {
+  const lines = results.map((result) => {
+    const { row, fine, off, measured, error, problem } = result
+    const distance =
+      off === undefined ? '' : `${off < 0 ? '−' : '+'}${(Math.abs(off) / 1000).toFixed(2)}`
+    const notes = [row.note, fine ? undefined : `**Off.** ${row.differs ?? ''}`].filter(Boolean)
+    const came = measured === undefined || problem ? '' : error
+    const cells = [stateOf(row), inWords(row.set), path(row), problem ? '' : prediction(result)]
+    return `| ${[...cells, outcome(result), distance, came, notes.join(' ')].join(' | ')} |`
+  })
+  return `| state | set | path | predicted | measured | distance, s | error | |
+|---|---|---|---:|---:|---:|---|---|
+${lines.join('\n')}`
+}
+
+const INTRODUCTION = `# When a silent peer is an error
+
+What the kernel's rules say (\`detectionTime\`, src/kernel-rules.ts), and what really came.
+
+*keepalive 2/1/3* is \`{ idle: 2, interval: 1, count: 3 }\`, *user timeout* is in milliseconds,
+*dead peer 5000 'keep'* is \`setDeadPeerTimeout(socket, 5000, { slowReader: 'keep' })\`.
+
+- **idle**: from the peer's last segment. **in flight**, **connecting**: from the write, the call.
+  **written into silence at 60 %**: written when 60 % of the idle time is over, and counted from
+  the peer's last segment. **zero window**: the peer has stopped reading; dead: counted from its
+  last answer, with a user timeout from the closing of the window; alive: it answers all the time.
+- Predictions in flight contain the path's own RTT and retransmission timeout, from TCP_INFO.
+- The kernel's timers are never early, and up to an eighth of their length late (the timer wheel).
+- A user timeout, and so \`'end'\`, ends live peers that do not read. That is the rule, not a fault.
+
+### What TCP_RTO_MAX_MS cannot do alone
+
+A bound of about a sixteenth of the time makes the kernel itself give up in time (below), but
+it also ends live peers that do not read, on paths that lose segments:
+
+- A window that is closed while data is in flight (a segment was lost while the peer's buffer
+  filled) is probed with retransmissions, and there the kernel gives up after **twice the
+  bound** without an answer: after two lost probes (tcp_rtx_probe0_timed_out).
+- Whoever answers but has no room for the data in flight makes no progress, and is given up
+  when tcp_retries2 is over, which the bound has shortened (retransmits_timed_out).
+
+Without more, 3 of 60 live slow readers on a path that loses 10 % each way were ended within
+100 s, two of them after 7 s of silence where 60 s were asked for. So with \`'keep'\` this library looks
+twice a second, sets the option only while a window is closed, and keeps it ahead of the silence.
+
+A kernel without that option (before 6.15) sends window probes up to two minutes apart. A peer
+that dies behind a window closed for long is then noticed when two probes have gone unanswered,
+and only then, because a live one looks the same until they have.
+`

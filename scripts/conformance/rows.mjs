@@ -1,0 +1,195 @@
+// What is tried. Every row is one real connection (or many, where false alarms
+// are counted), all at once.
+//
+// set: what the program says, in the words of the API
+// state: what the connection is doing when its peer goes silent (scenarios.mjs)
+// rtt, loss: of the path, in ms and percent each way; family: 4 or 6
+
+const keepalive = (idle, interval, count) => ({ idle, interval, count })
+
+const idle = [
+  { set: { keepalive: keepalive(1, 1, 1) } },
+  { set: { keepalive: keepalive(1, 1, 9) } },
+  { set: { keepalive: keepalive(2, 1, 3) }, family: 6 },
+  { set: { keepalive: keepalive(5, 3, 2) } },
+  { set: { keepalive: keepalive(1, 1, 3) }, rtt: 300 },
+  { set: { keepalive: keepalive(1, 1, 9), userTimeout: 2000 } },
+  { set: { keepalive: keepalive(1, 1, 1), userTimeout: 6000 } },
+  {
+    set: { keepalive: keepalive(2, 3, 9), userTimeout: 5500 },
+    note: 'between two ticks: 5 s and 8 s',
+  },
+  { set: { keepalive: keepalive(1, 2, 1), userTimeout: 4000 }, family: 6 },
+  { set: { keepalive: keepalive(1, 1, 3), userTimeout: 4000 }, rtt: 100 },
+  { set: { userTimeout: 3000 }, note: 'a user timeout alone sends no probe' },
+  { set: {}, note: "Linux' default" },
+  { set: { ms: 5000 } },
+  { set: { ms: 20_000 }, family: 6 },
+  { set: { ms: 60_000 } },
+  { set: { ms: 5000, slowReader: 'end' }, rtt: 100 },
+  { set: { ms: 20_000, slowReader: 'end' }, family: 6 },
+].map((row) => ({ ...row, state: 'idle' }))
+
+const inFlight = [
+  { set: { keepalive: keepalive(1, 1, 1) }, note: 'keepalive is silent while data is outstanding' },
+  { set: { userTimeout: 2000 } },
+  { set: { userTimeout: 5000 }, family: 6 },
+  { set: { keepalive: keepalive(1, 1, 1), userTimeout: 3000 } },
+  { set: { keepalive: keepalive(1, 1, 9), userTimeout: 3000 }, family: 6 },
+  { set: { userTimeout: 2000 }, rtt: 100 },
+  { set: { userTimeout: 2000 }, rtt: 300 },
+  { set: { userTimeout: 10_000 }, rtt: 300, family: 6 },
+  { set: { ms: 5000 } },
+  { set: { ms: 5000 }, rtt: 100, family: 6 },
+  { set: { ms: 20_000 } },
+  { set: { ms: 20_000 }, rtt: 100, family: 6 },
+  {
+    set: { ms: 60_000 },
+    rtt: 300,
+    differs:
+      'tcp_retries2 is a time, and the retransmission that finds it over decides: with intervals of 3.6 s and late timers that can be one earlier or later.',
+  },
+  { set: { ms: 5000, slowReader: 'end' } },
+  { set: { ms: 20_000, slowReader: 'end' }, rtt: 100, family: 6 },
+].map((row) => ({ ...row, state: 'in flight' }))
+
+const written = [
+  { set: { keepalive: keepalive(1, 1, 9), userTimeout: 4000 } },
+  { set: { ms: 20_000 } },
+  { set: { ms: 5000, slowReader: 'end' }, family: 6 },
+].flatMap((row) => [0.3, 0.6, 0.9].map((part) => ({ ...row, part, state: 'written into silence' })))
+
+const halfClosed = [
+  { set: { keepalive: keepalive(1, 1, 3) }, state: 'we have ended, idle' },
+  { set: { ms: 20_000 }, state: 'we have ended, idle', family: 6 },
+  { set: { userTimeout: 3000 }, state: 'our end in flight' },
+  { set: { ms: 20_000 }, state: 'our end in flight' },
+  { set: { keepalive: keepalive(1, 1, 3) }, state: 'they have ended, idle', family: 6 },
+  { set: { keepalive: keepalive(1, 1, 9), userTimeout: 3000 }, state: 'they have ended, idle' },
+  { set: { userTimeout: 3000 }, state: 'they have ended, in flight' },
+  { set: { ms: 20_000 }, state: 'they have ended, in flight', family: 6 },
+  { set: { ms: 5000 }, state: 'they have ended, in flight' },
+  { set: { ms: 5000, slowReader: 'end' }, state: 'they have ended, in flight' },
+]
+
+const zeroWindow = [
+  { set: { userTimeout: 3000 }, closedFor: 0, state: 'zero window, dead' },
+  { set: { ms: 5000, slowReader: 'end' }, closedFor: 0, state: 'zero window, dead', family: 6 },
+  { set: { ms: 5000 }, closedFor: 0, state: 'zero window, dead' },
+  { set: { ms: 5000 }, closedFor: 10, state: 'zero window, dead', family: 6 },
+  { set: { ms: 20_000 }, closedFor: 0, state: 'zero window, dead' },
+  { set: { ms: 20_000 }, closedFor: 12, state: 'zero window, dead', rtt: 100 },
+  { set: { ms: 60_000 }, closedFor: 25, state: 'zero window, dead', family: 6 },
+  { set: { ms: 5000 }, state: 'zero window, alive' },
+  { set: { ms: 20_000 }, state: 'zero window, alive', family: 6 },
+  { set: { ms: 60_000 }, state: 'zero window, alive' },
+  { set: { ms: 20_000 }, state: 'zero window, alive', rtt: 300 },
+  {
+    set: { userTimeout: 3000 },
+    state: 'zero window, alive',
+    note: 'the user timeout ends the living',
+  },
+  {
+    set: { ms: 5000, slowReader: 'end' },
+    state: 'zero window, alive',
+    family: 6,
+    note: "what 'end' says",
+  },
+]
+
+// TCP_RTO_MAX_MS and nothing else: what the kernel does alone, and where it ends the living.
+const boundOnly = [
+  { set: { rtoMax: 1268 }, state: 'in flight' },
+  { set: { rtoMax: 1268 }, state: 'in flight', rtt: 300, family: 6 },
+  { set: { rtoMax: 3580 }, state: 'in flight', family: 6 },
+  { set: { rtoMax: 1268 }, closedFor: 0, state: 'zero window, dead' },
+  { set: { rtoMax: 1268 }, closedFor: 12, state: 'zero window, dead', family: 6 },
+  { set: { rtoMax: 3580 }, closedFor: 25, state: 'zero window, dead' },
+  { set: { rtoMax: 1268 }, state: 'zero window, alive', rtt: 300 },
+  { set: { rtoMax: 2100 }, state: 'window closed upon data, dead', rtt: 20, loss: 10 },
+]
+
+// As on a kernel without that option: the sweep alone.
+const withoutOption = [
+  { set: { ms: 5000, without: true }, state: 'in flight' },
+  { set: { ms: 20_000, without: true }, state: 'in flight', rtt: 100, family: 6 },
+  { set: { ms: 5000, without: true }, closedFor: 0, state: 'zero window, dead' },
+  { set: { ms: 20_000, without: true }, closedFor: 10, state: 'zero window, dead', family: 6 },
+  { set: { ms: 5000, without: true }, state: 'zero window, alive' },
+  { set: { ms: 20_000, without: true }, state: 'zero window, alive', family: 6 },
+]
+
+const closedUponData = [
+  { set: { ms: 20_000 }, state: 'window closed upon data, dead', rtt: 20, loss: 10 },
+  { set: { ms: 60_000 }, state: 'window closed upon data, dead', rtt: 20, loss: 10 },
+]
+
+const connecting = [
+  { set: { userTimeout: 2000 } },
+  { set: { userTimeout: 5500 }, family: 6 },
+  { set: { ms: 5000 } },
+  { set: { ms: 20_000 }, family: 6 },
+  { set: { ms: 20_000, slowReader: 'end' } },
+  { set: { keepalive: keepalive(1, 1, 1) }, note: 'keepalive begins with the connection' },
+].map((row) => ({ ...row, state: 'connecting' }))
+
+const lost =
+  'Nothing was heard of it for the whole time: few retransmissions fit once they have backed off, and any is lost with 19 %.'
+
+// Nobody dies here, so nothing may end.
+const alive = [
+  { set: { keepalive: keepalive(1, 1, 3) }, state: 'alive, quiet', many: 30 },
+  { set: { ms: 5000 }, state: 'alive, quiet', many: 30, loss: 1 },
+  { set: { ms: 20_000 }, state: 'alive, quiet', many: 30, rtt: 300, loss: 1 },
+  { set: { ms: 5000, slowReader: 'end' }, state: 'alive, quiet', many: 30, rtt: 100, loss: 1 },
+  { set: { ms: 5000 }, state: 'alive, talking', many: 30, rtt: 100, loss: 2, family: 6 },
+  { set: { ms: 20_000 }, state: 'alive, talking', many: 30, rtt: 300, loss: 5 },
+  { set: { ms: 20_000, slowReader: 'end' }, state: 'alive, talking', many: 30, rtt: 100, loss: 5 },
+  { set: { ms: 5000 }, state: 'alive, slow reader', many: 30, family: 6 },
+  { set: { ms: 5000 }, state: 'alive, slow reader', many: 30, rtt: 100, loss: 1 },
+  { set: { ms: 20_000 }, state: 'alive, slow reader', many: 30, rtt: 300, loss: 5 },
+  { set: { ms: 20_000 }, state: 'alive, slow reader', many: 60, rtt: 20, loss: 10, differs: lost },
+  { set: { ms: 20_000 }, state: 'alive, slow reader', many: 60, rtt: 20, loss: 5 },
+  {
+    set: { ms: 60_000 },
+    state: 'alive, slow reader',
+    many: 60,
+    rtt: 20,
+    loss: 10,
+    family: 6,
+    differs: lost,
+  },
+  { set: { ms: 5000, without: true }, state: 'alive, slow reader', many: 30 },
+]
+
+export const rows = [
+  ...idle,
+  ...inFlight,
+  ...written,
+  ...halfClosed,
+  ...zeroWindow,
+  ...boundOnly,
+  ...withoutOption,
+  ...closedUponData,
+  ...connecting,
+  ...alive,
+].map((row) => ({ family: 4, rtt: 0, loss: 0, ...row }))
+
+function survives({ state, set: { keepalive, userTimeout, ms, slowReader } }) {
+  if (ms) return state === 'zero window, alive' && slowReader !== 'end'
+  return state.includes('idle') ? !keepalive : !userTimeout
+}
+
+/** --short: those that `npm test` has the time for, deaths within 12 s. */
+export const shortRows = rows
+  .filter(
+    ({ set, many, part, closedFor }) =>
+      !(many || set.rtoMax || set.ms > 5000 || part > 0.8 || closedFor),
+  )
+  .filter((row) => !survives(row))
+  .map((row) => ({ ...row, until: 25 }))
+
+/** With --long: a quarter of an hour. */
+export const longRows = [
+  { set: {}, state: 'in flight', family: 4, rtt: 0, loss: 0, until: 1000, note: "Linux' default" },
+]

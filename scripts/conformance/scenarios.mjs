@@ -1,0 +1,338 @@
+// How a row is brought into its state, when its clock starts, and what the
+// kernel's rules say of it.
+import { createRequire } from 'node:module'
+import { Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+const require = createRequire(import.meta.url)
+const { setKeepalive, setUserTimeout, setDeadPeerTimeout } = require('../../dist/index.js')
+const { unplug } = require('../../dist/testing.js')
+const { expiry, kernelDetectionTime } = require('../../dist/kernel-rules.js')
+const { deadPeerPlan } = require('../../dist/plan.js')
+const { systemDefaults } = require('../../dist/system-defaults.js')
+const { native } = require('../../dist/native.js')
+const { apply } = require('../../dist/apply.js')
+const { UNTOUCHED } = require('../../dist/settings.js')
+
+/** Survivors are watched for so long, in seconds. */
+export const OBSERVED = 100
+
+const ESTABLISHED = 1
+const FIN_WAIT2 = 5
+
+/** What the rows need of TCP_INFO; times in milliseconds. */
+function info(socket) {
+  const { tcpInfo, fields } = native()
+  tcpInfo(socket._handle.fd)
+  return {
+    state: fields[0],
+    backoff: fields[3],
+    rto: fields[4] / 1000,
+    srtt: fields[5] / 1000,
+    unacked: fields[9],
+    notSent: fields[14],
+    lastAck: fields[23],
+    window: fields[26],
+  }
+}
+
+/** Says it to the socket, as a program would. */
+function say(socket, { keepalive, userTimeout, rtoMax, ms, slowReader, without }) {
+  if (keepalive) setKeepalive(socket, keepalive)
+  if (userTimeout) setUserTimeout(socket, userTimeout)
+  // No public function does these two.
+  if (rtoMax) apply(socket, { ...UNTOUCHED, rtoMax })
+  else if (without) sayWithoutOption(socket, ms)
+  else if (ms) setDeadPeerTimeout(socket, ms, { slowReader: slowReader ?? 'keep' })
+}
+
+function sayWithoutOption(socket, ms) {
+  const { idle, interval, count, connectTimeout, userTimeout, silence } = planFor({
+    ms,
+    without: true,
+  })
+  const settings = { idle, interval, count, connectTimeout, userTimeout, silence, keepalive: 1 }
+  apply(socket, { ...UNTOUCHED, ...settings })
+}
+
+function planFor({ ms, slowReader, without }) {
+  const { rtoMax, ...older } = systemDefaults()
+  return deadPeerPlan(ms, slowReader ?? 'keep', without ? older : { rtoMax, ...older })
+}
+
+function predict(set, path) {
+  const { keepalive, userTimeout, rtoMax } = set
+  const settings = set.ms
+    ? planFor(set)
+    : { enabled: false, ...(keepalive && { enabled: true, ...keepalive }), userTimeout, rtoMax }
+  return kernelDetectionTime(settings, systemDefaults(), path)
+}
+
+async function exchange(socket, peer) {
+  const word = Buffer.from('x')
+  const heard = new Promise((resolve) => peer.once('data', resolve))
+  const answered = new Promise((resolve) => socket.once('data', resolve))
+  peer.resume()
+  socket.write(word)
+  await heard
+  peer.write(word)
+  await answered
+}
+
+async function until(condition) {
+  while (!condition()) await sleep(4)
+}
+
+/** Writes until the peer, which does not read, has closed its window. */
+async function closeWindow(socket, peer) {
+  peer.pause()
+  socket.write(Buffer.alloc(CLOSING))
+  await until(() => {
+    if (socket.destroyed) throw new Error('ended before its window was closed')
+    const { window, notSent } = info(socket)
+    return window === 0 && notSent > 0
+  })
+}
+const CLOSING = 400_000
+
+/** One row: { predicted, measured, error }, or { predicted, alive } where it has not ended. */
+export async function run(row, ground) {
+  if (row.many) return runMany(row, ground)
+  const connecting = row.state === 'connecting'
+  if (row.state.startsWith('window closed upon data')) return runClosedUponData(row, ground)
+  const { socket, peer } = connecting ? { socket: new Socket() } : await ground.connect(row)
+  const failed = new Promise((resolve) => {
+    socket.once('error', (error) => resolve({ error, at: performance.now() }))
+  })
+  say(socket, row.set)
+  if (!connecting) {
+    socket.resume()
+    await exchange(socket, peer)
+  }
+  const path = connecting ? {} : info(socket)
+  const { start, predicted } = await STATES[row.state]({ row, socket, peer, path, ground })
+  const result = await Promise.race([failed, observe(row)])
+  if (result) {
+    const { error, at } = result
+    return { predicted, measured: at - start, error: `${error.code}, ${error.syscall}` }
+  }
+  const alive = row.state.endsWith('alive') ? await stillWorks(socket, peer) : undefined
+  socket.destroy()
+  peer?.destroy()
+  return { predicted, alive, observed: performance.now() - start }
+}
+
+const observe = ({ until = OBSERVED }) => sleep(until * 1000, undefined, { ref: false })
+
+/** The slow reader reads at last: everything must arrive. */
+async function stillWorks(socket, peer) {
+  let read = peer.bytesRead
+  peer.resume()
+  const all = socket.bytesWritten
+  for (let i = 0; i < 600 && read < all && !socket.destroyed; i++) {
+    await sleep(100)
+    read = peer.bytesRead
+  }
+  return read === all && !socket.destroyed
+}
+
+const STATES = {
+  async idle({ row, socket, path }) {
+    unplug(socket)
+    return { start: performance.now(), predicted: predict(row.set, path).idle }
+  },
+
+  async 'in flight'({ row, socket, path }) {
+    unplug(socket)
+    socket.write('x')
+    return { start: performance.now(), predicted: predict(row.set, path).unacknowledged }
+  },
+
+  async 'written into silence'({ row, socket, path }) {
+    const { idle, unacknowledged } = predict(row.set, path)
+    const start = performance.now()
+    unplug(socket)
+    await sleep(row.part * idle)
+    const written = performance.now() - start
+    socket.write('x')
+    return { start, predicted: written + unacknowledged }
+  },
+
+  async 'we have ended, idle'({ row, socket, path }) {
+    socket.end()
+    await until(() => info(socket).state === FIN_WAIT2)
+    unplug(socket)
+    return { start: performance.now(), predicted: predict(row.set, path).idle }
+  },
+
+  async 'our end in flight'({ row, socket, path }) {
+    unplug(socket)
+    socket.end()
+    return { start: performance.now(), predicted: predict(row.set, path).unacknowledged }
+  },
+
+  async 'they have ended, idle'({ row, socket, peer, path }) {
+    await theyEnd(socket, peer)
+    unplug(socket)
+    return { start: performance.now(), predicted: predict(row.set, path).idle }
+  },
+
+  async 'they have ended, in flight'({ row, socket, peer, path }) {
+    await theyEnd(socket, peer)
+    unplug(socket)
+    socket.write('x')
+    return { start: performance.now(), predicted: predict(row.set, path).unacknowledged }
+  },
+
+  async 'zero window, dead'({ row, socket, peer }) {
+    await closeWindow(socket, peer)
+    const closed = performance.now()
+    await sleep(row.closedFor * 1000)
+    // From the last answer on, which is the last sign of life.
+    await until(() => info(socket).lastAck < 50)
+    const { backoff, rto, srtt, lastAck } = info(socket)
+    unplug(socket)
+    const { zeroWindow } = predict(row.set, { backoff, rto, srtt })
+    const fromClosing = row.set.userTimeout || row.set.slowReader === 'end'
+    return { start: fromClosing ? closed : performance.now() - lastAck, predicted: zeroWindow }
+  },
+
+  async 'zero window, alive'({ row, socket, peer, path }) {
+    await closeWindow(socket, peer)
+    const ends = row.set.userTimeout || row.set.slowReader === 'end'
+    return {
+      start: performance.now(),
+      predicted: ends ? predict(row.set, path).zeroWindow : null,
+    }
+  },
+
+  async connecting({ row, socket, ground }) {
+    socket.connect(ground.silent(row))
+    return { start: performance.now(), predicted: predict(row.set).connecting }
+  },
+}
+
+/**
+ * A window that closes upon data in flight cannot be ordered; on a lossy path a few
+ * of many slow readers come into that state. The first one's cable is pulled.
+ */
+async function runClosedUponData(row, ground) {
+  const candidates = []
+  const add = async () => {
+    const { socket, peer } = await ground.connect(row)
+    const failed = new Promise((resolve) => {
+      socket.once('error', (error) => resolve({ error, at: performance.now() }))
+    })
+    say(socket, row.set)
+    socket.resume()
+    socket.write(Buffer.alloc(CLOSING))
+    candidates.push({ socket, peer, failed, since: performance.now() })
+  }
+  const inState = ({ socket, since }) => {
+    if (socket.destroyed || performance.now() - since < 3000) return false
+    const { window, unacked, lastAck } = info(socket)
+    return window === 0 && unacked > 0 && lastAck < 50
+  }
+  for (let i = 0; i < 60; i++) await add()
+  let found
+  const deadline = performance.now() + 60_000
+  while (!found && performance.now() < deadline) {
+    await sleep(10)
+    found = candidates.find(inState)
+  }
+  for (const { socket, peer } of candidates) {
+    if (socket === found?.socket) continue
+    socket.destroy()
+    peer.destroy()
+  }
+  if (!found) throw new Error('no connection came into that state within a minute')
+  const start = performance.now() - info(found.socket).lastAck
+  unplug(found.socket)
+  const { error, at } = (await Promise.race([found.failed, observe(row)])) ?? {}
+  const { ms, rtoMax } = row.set
+  const predicted = ms ? predict(row.set).zeroWindow : twiceTheBound(rtoMax, row.rtt)
+  if (!error) return { predicted, observed: performance.now() - start }
+  return { predicted, measured: at - start, error: `${error.code}, ${error.syscall}` }
+}
+
+/**
+ * tcp_rtx_probe0_timed_out(): the first of the retransmissions, each as late as the
+ * timer wheel has it, by which the last answer is more than twice the bound ago. That
+ * came an RTT after the retransmission it answered.
+ */
+function twiceTheBound(rtoMax, rtt) {
+  const interval = expiry(0, rtoMax, 250)
+  for (let elapsed = interval - rtt; ; elapsed += interval) {
+    if (elapsed > 2 * rtoMax) return elapsed
+  }
+}
+
+async function theyEnd(socket, peer) {
+  const ended = new Promise((resolve) => socket.once('end', resolve))
+  peer.end()
+  await ended
+}
+
+/** Many live connections: how many have ended, and how many still work at the end. */
+async function runMany(row, ground) {
+  const outcomes = await Promise.all(Array.from({ length: row.many }, () => live(row, ground)))
+  const errors = outcomes.flatMap(({ error }) => error ?? [])
+  return {
+    predicted: null,
+    observed: Math.min(...outcomes.map(({ observed }) => observed)),
+    alive: outcomes.every(({ works }) => works),
+    working: outcomes.filter(({ works }) => works).length,
+    error: errors.length > 0 ? `${errors.length} ended: ${[...new Set(errors)]}` : undefined,
+  }
+}
+
+async function live(row, ground) {
+  const { socket, peer } = await ground.connect(row)
+  let error
+  let silence = 0
+  const listening = setInterval(() => {
+    if (!socket.destroyed) silence = info(socket).lastAck
+  }, 250)
+  socket.on('close', () => clearInterval(listening))
+  socket.on('error', ({ code, syscall }) => {
+    error = `${code}, ${syscall}, after ${(silence / 1000).toFixed(1)} s without an answer`
+  })
+  say(socket, row.set)
+  socket.resume()
+  await exchange(socket, peer)
+  const start = performance.now()
+  const works = await LIVES[row.state](
+    socket,
+    peer,
+    () => performance.now() - start < OBSERVED * 1000,
+  )
+  const observed = performance.now() - start
+  socket.destroy()
+  peer.destroy()
+  return { works, error, observed }
+}
+
+const LIVES = {
+  async 'alive, quiet'(socket, peer, time) {
+    while (time() && !socket.destroyed) await sleep(500)
+    if (socket.destroyed || info(socket).state !== ESTABLISHED) return false
+    await exchange(socket, peer)
+    return true
+  },
+
+  async 'alive, talking'(socket, peer, time) {
+    peer.on('data', (data) => peer.write(data))
+    peer.resume()
+    while (time() && !socket.destroyed) {
+      socket.write(Buffer.alloc(100))
+      await sleep(1000 * Math.random())
+    }
+    return !socket.destroyed && (await stillWorks(socket, peer))
+  },
+
+  async 'alive, slow reader'(socket, peer, time) {
+    await closeWindow(socket, peer)
+    while (time() && !socket.destroyed) await sleep(500)
+    return stillWorks(socket, peer)
+  },
+}
