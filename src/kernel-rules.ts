@@ -83,7 +83,7 @@ const LINUX: Required<SystemDefaults> = {
  * The time after which `retries` retransmissions are over
  * (net/ipv4/tcp_timer.c, tcp_model_timeout): doubling up to `rtoMax`.
  */
-export function modelTimeout(retries: number, base: number, rtoMax: number): number {
+function modelTimeout(retries: number, base: number, rtoMax: number): number {
   const doublings = Math.max(0, Math.floor(Math.log2(rtoMax / base)))
   if (retries <= doublings) return (2 * 2 ** retries - 1) * base
   return (2 * 2 ** doublings - 1) * base + (retries - doublings) * rtoMax
