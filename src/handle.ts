@@ -77,7 +77,9 @@ function discover(): Internals | null {
   throwaway.on('error', () => {})
   throwaway.connect({ port: 1, host: 'tcp-keepalive.invalid', lookup() {} })
   const handle = rawHandle(throwaway)
-  throwaway.destroy()
+  // destroy() would open process.stderr, which a program may never want.
+  Object.assign(throwaway, { _handle: null })
+  handle?.close()
   if (handle === null || handle === undefined || handle.constructor?.name !== 'TCP') return null
   const owner = Object.getOwnPropertySymbols(handle).find(
     (key) => key.description === 'owner_symbol',
@@ -179,6 +181,8 @@ function hookHandles(): void {
     ended(this)
     close.call(this, callback)
   })
+  // The one that is inherited, and so would vanish from a walk over a handle.
+  Object.defineProperty(prototype, 'close', { enumerable: true })
   define(prototype, 'reset', function resetHandle(this: TcpHandle, callback?: () => void): number {
     ended(this)
     return reset.call(this, callback)
@@ -325,6 +329,8 @@ export function whenConnectEnds(request: ConnectRequest, callback: () => void): 
     enumerable: true,
     get() {
       const value = earlier === undefined ? oncomplete : earlier.call(request)
+      // An ordinary property again: a user's stack names it, "[as oncomplete]".
+      Object.defineProperty(request, 'oncomplete', { value, writable: true })
       callback()
       return value
     },

@@ -1,0 +1,130 @@
+/**
+ * A program behaves with register as without, but for its dead peers. A program that
+ * writes down all that it sees (support/ordinary-program.cjs) runs both ways. Node's own
+ * tests are compared likewise, by scripts/node-tests.mjs.
+ */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { run, runNode } from './support/child.ts'
+
+const register = join(__dirname, '..', 'dist', 'register.js')
+const program = join(__dirname, 'support', 'ordinary-program.cjs')
+
+type Seen = Record<string, unknown>
+
+/**
+ * What must differ: Node's own cache knows that keepalive is on, or it would swallow a
+ * later setKeepAlive(false).
+ */
+const CACHE = /\[Symbol\(kSetKeepAlive\)\]: (true|false)/g
+
+async function seenBy(flags: string[], env: NodeJS.ProcessEnv = {}): Promise<Seen> {
+  const folder = mkdtempSync(join(tmpdir(), 'nothing-else-'))
+  const all = { ...env, FOLDER: folder }
+  const ended = await run([process.execPath, ...flags, program], { env: all })
+  rmSync(folder, { recursive: true })
+  expect(ended).toMatchObject({ code: 0, signal: null, stderr: '' })
+  return JSON.parse(ended.stdout.replaceAll(CACHE, '[Symbol(kSetKeepAlive)]')) as Seen
+}
+
+describe.concurrent('a program sees the same', () => {
+  test('events, their order and listeners, stacks, errors, handles, globals, exit: connecting', async () => {
+    const [without, with_] = await Promise.all([seenBy([]), seenBy(['--require', register])])
+    // That there is something to compare.
+    expect(Object.keys(without).length).toBeGreaterThan(50)
+    expect(without['plain: order']).toContain('answer')
+    for (const [name, value] of Object.entries(without))
+      expect([name, with_[name]]).toEqual([name, value])
+    expect(Object.keys(with_)).toEqual(Object.keys(without))
+  })
+
+  test('and accepting, but for one frame in the stack of a connection event', async () => {
+    const env = { TCP_KEEPALIVE_SCOPE: 'all' }
+    const [without, with_] = await Promise.all([
+      seenBy([], env),
+      seenBy(['--require', register], env),
+    ])
+    for (const [name, value] of Object.entries(without)) {
+      let now = with_[name]
+      if (name.endsWith("'connection'")) {
+        now = String(now).replace(/\n {4}at TCP\.onconnection \(.*handle\.js.*\)/, '')
+      }
+      expect([name, now]).toEqual([name, value])
+    }
+  })
+})
+
+describe.concurrent('how a program ends', () => {
+  const both = async (source: string) => {
+    const answers = await Promise.all([
+      runNode(source),
+      runNode(source, { flags: ['--require', register] }),
+    ])
+    return answers.map(({ code, signal, stdout, stderr }) => {
+      return { code, signal, stdout, stderr: stderr.replaceAll(/\d{4,}/g, 'N') }
+    })
+  }
+
+  const CONNECTED = `
+    const { connect, createServer } = require('node:net')
+    const server = createServer((socket) => socket.on('error', () => {}).unref()).listen(0, '127.0.0.1', () => {
+      const socket = connect(server.address().port, '127.0.0.1', () => {
+        END
+      })
+    })
+  `
+  test.each([
+    ['an exception in a handler', "throw new Error('as planned')"],
+    ['a rejection', "Promise.reject(new Error('as planned'))"],
+    ['process.exit', 'process.exit(3)'],
+    ['an error event that nobody hears', "socket.destroy(new Error('as planned'))"],
+    ['a signal', "process.kill(process.pid, 'SIGTERM')"],
+    ['nothing left to do', 'socket.destroy(); server.close()'],
+    ['unref', 'socket.unref(); server.unref()'],
+    [
+      'beforeExit',
+      "process.on('beforeExit', () => console.log('beforeExit')); socket.destroy(); server.close()",
+    ],
+  ])('%s', async (_, end) => {
+    const [without, with_] = await both(CONNECTED.replace('END', end))
+    expect(with_).toEqual(without)
+  })
+
+  test('a program without sockets: the same handles, and it ends', async () => {
+    const [without, with_] = await both(
+      'setTimeout(() => console.log(process.getActiveResourcesInfo()), 10)',
+    )
+    expect(with_).toEqual(without)
+  })
+})
+
+test.concurrent('memory: thousands of connections leave nothing behind', async () => {
+  const source = `
+    const { connect, createServer } = require('node:net')
+    const { once } = require('node:events')
+    const fill = async (server, rounds) => {
+      for (let i = 0; i < rounds; i++) {
+        await Promise.all(Array.from({ length: 50 }, async () => {
+          const socket = connect(server.address().port, '127.0.0.1')
+          await once(socket, 'connect')
+          socket.destroy()
+          await once(socket, 'close')
+        }))
+      }
+      await new Promise((resolve) => setTimeout(resolve, 50))
+      gc()
+      gc()
+      return process.memoryUsage().heapUsed
+    }
+    const server = createServer((socket) => socket.on('error', () => {})).listen(0, '127.0.0.1', async () => {
+      const before = await fill(server, 20)
+      console.log(await fill(server, 60) - before)
+      process.exit()
+    })
+  `
+  const { stdout } = await runNode(source, { flags: ['--expose-gc', '--require', register] })
+  // 3000 connections: one word each would be 24 kB, a record each far more than this.
+  expect(Number(stdout)).toBeLessThan(300_000)
+})
