@@ -32,7 +32,7 @@ export async function openGround() {
   const python = process.env.PYTHON ?? 'python3'
   const script = fileURLToPath(new URL('link.py', import.meta.url))
   const link = spawn(python, [script, 'tun0', OURS[4], THEIRS[4], OURS[6], THEIRS[6]], {
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['pipe', 'pipe', 'inherit'],
   })
   await Promise.race([
     once(link.stdout, 'data'),

@@ -30,7 +30,10 @@ print("ready", flush=True)
 waiting, number = [], 0
 while True:
     pause = max(0, waiting[0][0] - time.monotonic()) if waiting else None
-    if select.select([tun], [], [], pause)[0]:
+    readable = select.select([tun, sys.stdin], [], [], pause)[0]
+    if sys.stdin in readable:
+        break  # The program that started this one is gone.
+    if tun in readable:
         packet = bytearray(os.read(tun, 65536))
         if packet[0] >> 4 == 4:
             tcp, protocol, at, size = (packet[0] & 15) * 4, packet[9], 12, 4
