@@ -62,9 +62,10 @@ int ReadPeerAddress(Socket socket, char* text, size_t size);
 int ReadTcpInfo(Socket socket, double* fields);
 constexpr int kTcpInfoFields = 33;
 
-// 0 when nothing waits for the peer's acknowledgement. Otherwise twice the
+// 0 when nothing waits for the peer's acknowledgement. Otherwise eight times the
 // milliseconds since its last one, plus 1 when two retransmissions or window
-// probes since have gone unanswered. While connecting 0: that has its own bound.
+// probes since have gone unanswered, plus 2 when its window is closed, plus 4 when
+// data is in flight. While connecting 0: that has its own bound.
 int Unanswered(Socket socket);
 
 }  // namespace keepalive

@@ -167,9 +167,14 @@ int Unanswered(int socket) {
   // Sent and not acknowledged, or held back by a closed window.
   const bool outstanding = info.tcpi_unacked > 0 || info.tcpi_notsent_bytes > 0;
   if (!outstanding || info.tcpi_state == kSynSent) return 0;
-  const uint32_t silence = std::min<uint32_t>(info.tcpi_last_ack_recv, INT32_MAX / 2);
+  const uint32_t silence = std::min<uint32_t>(info.tcpi_last_ack_recv, INT32_MAX / 8 - 1);
   const bool tried = info.tcpi_retransmits >= 2 || info.tcpi_probes >= 2;
-  return static_cast<int>(2 * std::max<uint32_t>(silence, 1) + (tried ? 1 : 0));
+  // Before Linux 5.4 the window is not told; there is no TCP_RTO_MAX_MS to use it for either.
+  const bool told = static_cast<size_t>(result) >= kReceiveWindowOffset;
+  const bool closed = told && info.tcpi_snd_wnd == 0;
+  const bool in_flight = info.tcpi_unacked > 0;
+  return static_cast<int>(8 * std::max<uint32_t>(silence, 1) + (in_flight ? 4 : 0) +
+                          (closed ? 2 : 0) + (tried ? 1 : 0));
 }
 
 }  // namespace keepalive

@@ -98,7 +98,8 @@ export function settingsOf(plan: DeadPeerPlan): Settings {
   const { ms, idle, interval, count, userTimeout, connectTimeout, rtoMax, silence } = plan
   return {
     userTimeout,
-    rtoMax: rtoMax ?? LEAVE,
+    // With a sweep the bound is the sweep's, while a window is closed; else the host's.
+    rtoMax: rtoMax === null ? LEAVE : silence > 0 ? (host?.rtoMax ?? LEAVE) : rtoMax,
     idle,
     interval,
     count,

@@ -8,8 +8,9 @@ import {
   kernelDetectionTime,
 } from './kernel-rules.js'
 import { native } from './native.js'
+import { rtoMaxForClosedWindow } from './plan.js'
 import { read } from './read.js'
-import { keepaliveSettings, UNTOUCHED, userTimeoutSettings } from './settings.js'
+import { keepaliveSettings, type Settings, UNTOUCHED, userTimeoutSettings } from './settings.js'
 import { systemDefaults } from './system-defaults.js'
 import { getTcpInfo } from './tcp-info.js'
 
@@ -72,14 +73,16 @@ function timeOfSocket(socket: Socket): DetectionTime {
     ...keepalive,
     connectTimeout: later || wanted.connectTimeout < 0 ? inForce : wanted.connectTimeout,
     userTimeout: later && wanted.userTimeout >= 0 ? wanted.userTimeout : inForce,
-    rtoMax: later && wanted.rtoMax >= 0 ? wanted.rtoMax : rtoMaxOf(handle?.fd ?? -1),
+    rtoMax: rtoMaxOf(handle?.fd ?? -1, wanted),
     silence: Math.max(0, wanted.silence),
   }
   return kernelDetectionTime(settings, systemDefaults(), later ? {} : pathOf(socket))
 }
 
 /** An older kernel does not know the option, and then has its own bound. */
-function rtoMaxOf(descriptor: number): number | null {
+function rtoMaxOf(descriptor: number, wanted: Settings): number | null {
+  // The sweep's, which is in force only while the peer's window is closed.
+  if (wanted.silence > 0 && wanted.rtoMax > 0) return rtoMaxForClosedWindow(wanted.silence, 0)
   const binding = native()
   return binding.get(descriptor, 1 << RTO_MAX) === 0 ? (binding.integers[RTO_MAX] as number) : null
 }

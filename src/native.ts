@@ -21,8 +21,9 @@ interface Binding {
   takeError(descriptor: number): number
   /**
    * Replaces each of `count` descriptors by 0 when nothing waits for the peer, else by
-   * twice the milliseconds since its last acknowledgement, plus 1 when two
-   * retransmissions or window probes have gone unanswered since.
+   * eight times the milliseconds since its last acknowledgement, plus 1 when two
+   * retransmissions or window probes have gone unanswered since, plus 2 when its window
+   * is closed, plus 4 when data is in flight.
    */
   sweep(descriptors: ArrayBuffer, count: number): number
   /** The peer's port; its address goes to `integers` as bytes ending with a zero. */
@@ -80,7 +81,7 @@ function loadAdvice(cause: unknown): string {
     'On a musl system without /etc/alpine-release set LIBC=musl. ' +
     'With --permission, add --allow-addons. ' +
     'npm install github:… is not supported, as only the packed tarball carries binaries. ' +
-    'On a platform without one, clone the project and run: npm ci && npm run build && npm pack, ' +
+    'On a platform without one, clone the project and run: npm ci && npm run pack:local, ' +
     'then install the tarball that this makes.'
   )
 }

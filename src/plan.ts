@@ -3,8 +3,6 @@ import { type DetectionTime, kernelDetectionTime, SWEEP_PERIOD } from './kernel-
 import { MAX_COUNT, MAX_MILLISECONDS, MAX_SECONDS } from './settings.js'
 import type { SystemDefaults } from './system-defaults.js'
 
-export { SWEEP_PERIOD }
-
 /** What becomes of a live peer that does not read: see `setDeadPeerTimeout`. */
 export type SlowReader = 'keep' | 'end'
 

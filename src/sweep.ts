@@ -8,19 +8,28 @@ import { constants } from 'node:os'
 import { performance } from 'node:perf_hooks'
 import { debug } from './debug.js'
 import { type Connection, connectionOf, type TcpHandle } from './handle.js'
+import { SWEEP_PERIOD } from './kernel-rules.js'
 import { native } from './native.js'
-import { SWEEP_PERIOD } from './plan.js'
+import { rtoMaxForClosedWindow } from './plan.js'
+import { UNTOUCHED } from './settings.js'
 import { giveUp } from './watch.js'
+import { write } from './write.js'
 
-/** Since when something has been waiting for the peer; 0 when nothing is. */
-const waiting = new Map<TcpHandle, number>()
+interface Waiting {
+  /** When something began to wait for the peer; 0 when nothing does. */
+  since: number
+  /** TCP_RTO_MAX_MS while the peer's window is closed; else 0, and as the settings have it. */
+  rtoMax: number
+}
+
+const waiting = new Map<TcpHandle, Waiting>()
 let timer: NodeJS.Timeout | undefined
 let descriptors = new Int32Array(64)
 
 /** Begins or ends to look at a connection, as its settings say. */
 export function sweep(handle: TcpHandle, connection: Connection): void {
   if (connection.settings.silence > 0) {
-    if (!waiting.has(handle)) waiting.set(handle, 0)
+    if (!waiting.has(handle)) waiting.set(handle, { since: 0, rtoMax: 0 })
     timer ??= setInterval(look, SWEEP_PERIOD).unref()
   } else {
     unsweep(handle)
@@ -34,6 +43,11 @@ export function unsweep(handle: TcpHandle): void {
   timer = undefined
 }
 
+/** Bits of what the sweep answers, below the milliseconds. */
+const TRIED = 1
+const CLOSED = 2
+const IN_FLIGHT = 4
+
 function look(): void {
   if (descriptors.length < waiting.size) descriptors = new Int32Array(2 * waiting.size)
   let count = 0
@@ -42,22 +56,47 @@ function look(): void {
   const now = performance.now()
   const silent: Connection[] = []
   let index = 0
-  for (const [handle, since] of waiting) {
-    const answer = descriptors[index++] as number
-    if (answer <= 0) {
-      if (since !== 0) waiting.set(handle, 0)
-    } else if (since === 0) {
-      waiting.set(handle, now)
-    } else if ((answer & 1) === 1) {
-      const connection = connectionOf(handle)
-      // An idle peer has a long silence behind it: what waits must have waited as long.
-      const silence = Math.min(answer >> 1, now - since)
-      if (connection !== undefined && silence >= connection.settings.silence)
-        silent.push(connection)
+  for (const [handle, state] of waiting) {
+    const answer = Math.max(0, descriptors[index++] as number)
+    if (answer === 0) state.since = 0
+    else if (state.since === 0) state.since = now
+    const closed = (answer & CLOSED) !== 0
+    if (!closed && state.rtoMax === 0 && (answer & TRIED) === 0) continue
+    const connection = connectionOf(handle)
+    if (connection === undefined) continue
+    const { silence, rtoMax } = connection.settings
+    const lastAck = answer >> 3
+    const uponData = closed && (answer & IN_FLIGHT) !== 0
+    // An older kernel does not know the option.
+    if (rtoMax > 0 && closed) {
+      bound(handle, state, rtoMaxForClosedWindow(silence, uponData ? lastAck : 0))
+    } else if (state.rtoMax > 0) {
+      bound(handle, state, rtoMax)
+      state.rtoMax = 0
     }
+    // In that state the kernel counts neither, but with the bound two fit into the silence.
+    const tried = (answer & TRIED) !== 0 || (uponData && state.rtoMax > 0)
+    // An idle peer has a long silence behind it: what waits must have waited as long.
+    if (tried && Math.min(lastAck, now - state.since) >= silence) silent.push(connection)
   }
   for (const connection of silent) {
     debug('nothing acknowledged for %d ms', connection.settings.silence)
     giveUp(connection, -constants.errno.ETIMEDOUT)
+  }
+}
+
+/**
+ * A slow reader's only signs of life are its answers to window probes: lets them come
+ * often. Only while its window is closed: with data in flight a small bound would make
+ * tcp_retries2 end the connection.
+ */
+function bound(handle: TcpHandle, state: Waiting, rtoMax: number): void {
+  if (rtoMax === state.rtoMax) return
+  try {
+    write(handle, { ...UNTOUCHED, rtoMax }, false)
+    state.rtoMax = rtoMax
+  } catch (error) {
+    // Nobody is left to throw at; the connection keeps the bound that it has.
+    debug('descriptor %d: %s', handle.fd, (error as Error).message)
   }
 }
