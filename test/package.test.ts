@@ -267,7 +267,7 @@ describe.concurrent('the installed package', () => {
     const { code, message, support } = JSON.parse(ended.stdout)
     expect(code).toBe('ERR_FEATURE_UNAVAILABLE_ON_PLATFORM')
     expect(message).toContain(host)
-    expect(message).toContain('npm ci && npm run build && npm pack')
+    expect(message).toContain('npm ci && npm run pack:local')
     expect(support).toBe(message)
   })
 
