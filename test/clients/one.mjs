@@ -131,6 +131,8 @@ async function healthy(client) {
   while (performance.now() < end) {
     await query()
     queries++
+    // Busy, but not so that all drivers together starve what is timed beside them.
+    await sleep(5)
   }
   // More may have been opened, as undici does; none may have gone.
   const gone = sockets.filter((socket) => socket.destroyed).map(({ errored }) => describe(errored))
@@ -193,4 +195,5 @@ await Promise.all(
     results[name] = { load, flight, quiet, options: load.options, optionsAfter: load.optionsAfter }
   }),
 )
-process.stdout.write(JSON.stringify({ results, uncaught }), () => process.exit())
+const ordered = Object.fromEntries(Object.keys(clients).map((name) => [name, results[name]]))
+process.stdout.write(JSON.stringify({ results: ordered, uncaught }), () => process.exit())

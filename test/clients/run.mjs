@@ -15,7 +15,8 @@ const register = join(here, '..', '..', 'dist', 'register.js')
 const MS = 4000
 /** A connection must not outlive its peer by more. */
 const LIMIT = MS + 1000
-const LOAD = 2000
+/** Longer than the dead-peer time, or it would show nothing. */
+const LOAD = LIMIT + 1000
 
 const absent = missing()
 if (absent.length > 0) {
@@ -100,6 +101,8 @@ function checkUnset(name, { options = [], load, flight, quiet }) {
 const seconds = (ms) => (ms === undefined ? '—' : `${(ms / 1000).toFixed(1)} s`)
 const outcome = (result) =>
   result === undefined ? 'stuck' : result.resolved ? 'resolves' : `rejects, ${result.error}`
+const asDeadPeer = (result) =>
+  result === undefined || result.resolved ? '' : result.deadPeer ? 'yes' : 'no'
 
 const start = Date.now()
 const { ports, stop } = await startServers()
@@ -123,7 +126,7 @@ try {
     )
   }
   process.stdout.write(
-    '\n| driver | way | in flight | the promise | idle | the next query | the driver emits | queries under load |\n|---|---|---|---|---|---|---|---|\n',
+    '\n| driver | way | in flight | the promise | isDeadPeerError | idle | the next query | the driver emits | queries under load |\n|---|---|---|---|---|---|---|---|---|\n',
   )
   for (const name of Object.keys(ways.without.results)) {
     for (const way of Object.keys(ways)) {
@@ -137,7 +140,7 @@ try {
       const { load, flight, quiet } = result
       const emitted = [...new Set([...(flight.told ?? []), ...(quiet.told ?? [])])].join('; ')
       process.stdout.write(
-        `| ${name} | ${way} | ${seconds(flight.outcome?.after)} | ${outcome(flight.outcome)} | ${seconds(quiet.died?.[0]?.after)} | ${outcome(quiet.next)} | ${emitted} | ${load.queries} |\n`,
+        `| ${name} | ${way} | ${seconds(flight.outcome?.after)} | ${outcome(flight.outcome)} | ${asDeadPeer(flight.outcome)} | ${seconds(quiet.died?.[0]?.after)} | ${outcome(quiet.next)} | ${emitted} | ${load.queries} |\n`,
       )
     }
   }
