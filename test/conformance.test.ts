@@ -1,9 +1,9 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
 
-const script = fileURLToPath(new URL('../scripts/conformance/run.mjs', import.meta.url))
+const script = join(__dirname, '../scripts/conformance/run.mjs')
 const flags = process.getuid?.() === 0 ? ['--net'] : ['--user', '--map-root-user', '--net']
 
 /** A namespace, and a TUN device in it. */
