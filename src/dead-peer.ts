@@ -16,10 +16,11 @@ import { type SystemDefaults, systemDefaults } from './system-defaults.js'
  * unacknowledged byte (plus what the round-trip time adds) when data is in
  * flight, of the call while connecting. Never before 70 % of `ms`.
  *
- * Sets SO_KEEPALIVE, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT, TCP_USER_TIMEOUT and,
- * on Linux 6.15 and newer, TCP_RTO_MAX_MS. Where these do not reach, this library
- * looks twice a second at what the peer has acknowledged. The plan that comes back
- * is plain data: log it.
+ * Sets SO_KEEPALIVE, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT and TCP_USER_TIMEOUT. With
+ * `'keep'` this library also looks twice a second at what the peer has acknowledged,
+ * all such sockets at once, and lets window probes come more often while a window is
+ * closed (TCP_RTO_MAX_MS, Linux 6.15 and newer). The plan that comes back is plain
+ * data: log it.
  *
  * **A live peer that does not read** (a slow consumer, a stopped debugger) answers
  * the kernel's window probes. It is kept, which is what `slowReader: 'keep'` says;
