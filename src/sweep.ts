@@ -5,7 +5,6 @@
  */
 
 import { constants } from 'node:os'
-import { performance } from 'node:perf_hooks'
 import { debug } from './debug.js'
 import { type Connection, connectionOf, type TcpHandle } from './handle.js'
 import { SWEEP_PERIOD } from './kernel-rules.js'
