@@ -22,9 +22,10 @@ const others = args.filter((arg) => !named.includes(arg))
 const files =
   others.length > 0
     ? others
-    : ['hold', 'server', 'cluster', 'agent', 'http2', 'handover', 'pending'].map(
-        (name) => `test/${name}.test.ts`,
-      )
+    : [
+        ...['hold', 'server', 'cluster', 'agent', 'http2', 'handover', 'pending'],
+        ...['defaults', 'defaults-process', 'register', 'nothing-else'],
+      ].map((name) => `test/${name}.test.ts`)
 
 const failed = []
 for (const version of versions) {

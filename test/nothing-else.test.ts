@@ -14,19 +14,13 @@ const program = join(__dirname, 'support', 'ordinary-program.cjs')
 
 type Seen = Record<string, unknown>
 
-/**
- * What must differ: Node's own cache knows that keepalive is on, or it would swallow a
- * later setKeepAlive(false).
- */
-const CACHE = /\[Symbol\(kSetKeepAlive\)\]: (true|false)/g
-
 async function seenBy(flags: string[], env: NodeJS.ProcessEnv = {}): Promise<Seen> {
   const folder = mkdtempSync(join(tmpdir(), 'nothing-else-'))
   const all = { ...env, FOLDER: folder }
   const ended = await run([process.execPath, ...flags, program], { env: all })
   rmSync(folder, { recursive: true })
   expect(ended).toMatchObject({ code: 0, signal: null, stderr: '' })
-  return JSON.parse(ended.stdout.replaceAll(CACHE, '[Symbol(kSetKeepAlive)]')) as Seen
+  return JSON.parse(ended.stdout) as Seen
 }
 
 describe.concurrent('a program sees the same', () => {
@@ -49,7 +43,7 @@ describe.concurrent('a program sees the same', () => {
     for (const [name, value] of Object.entries(without)) {
       let now = with_[name]
       if (name.endsWith("'connection'")) {
-        now = String(now).replace(/\n {4}at TCP\.onconnection \(.*handle\.js.*\)/, '')
+        now = String(now).replace(/\n {4}at TCP\.onconnection \((?!node:)[^)]*\)/, '')
       }
       expect([name, now]).toEqual([name, value])
     }
@@ -92,9 +86,9 @@ describe.concurrent('how a program ends', () => {
     expect(with_).toEqual(without)
   })
 
-  test('a program without sockets: the same handles, and it ends', async () => {
+  test('a program without sockets: after one turn of the loop the same handles, and it ends', async () => {
     const [without, with_] = await both(
-      'setTimeout(() => console.log(process.getActiveResourcesInfo()), 10)',
+      'setImmediate(() => setImmediate(() => console.log(process.getActiveResourcesInfo())))',
     )
     expect(with_).toEqual(without)
   })
@@ -119,12 +113,13 @@ test.concurrent('memory: thousands of connections leave nothing behind', async (
       return process.memoryUsage().heapUsed
     }
     const server = createServer((socket) => socket.on('error', () => {})).listen(0, '127.0.0.1', async () => {
-      const before = await fill(server, 20)
-      console.log(await fill(server, 60) - before)
+      // Code is compiled and caches are filled by then.
+      const before = await fill(server, 50)
+      console.log(await fill(server, 40) - before)
       process.exit()
     })
   `
   const { stdout } = await runNode(source, { flags: ['--expose-gc', '--require', register] })
-  // 3000 connections: one word each would be 24 kB, a record each far more than this.
-  expect(Number(stdout)).toBeLessThan(300_000)
+  // 2000 connections: the smallest record of each would be more than this.
+  expect(Number(stdout)).toBeLessThan(120_000)
 })
