@@ -3,7 +3,7 @@
  * descriptor, and the moments at which it connects, listens, accepts and closes.
  */
 import type { AsyncResource } from 'node:async_hooks'
-import net, { type Server, Socket } from 'node:net'
+import { type Server, Socket } from 'node:net'
 import { debug } from './debug.js'
 import { invalidValue, SocketOptionError, type SocketOptionName } from './errors.js'
 import type { Settings } from './settings.js'
@@ -118,7 +118,7 @@ export function unproxied(socket: Socket): Socket {
 }
 
 /** net.BoundSocket makes sockets that have a descriptor before they begin to connect. */
-const HAS_BOUND_SOCKETS = 'BoundSocket' in net
+const HAS_BOUND_SOCKETS = 'BoundSocket' in require('node:net')
 
 /** Whether a socket with a descriptor has still to be connected. */
 export function isBoundOnly(socket: Socket): boolean {
