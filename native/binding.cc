@@ -1,6 +1,9 @@
 // Glue: unpack integers, call, return an integer. Every check of meaning and
 // every word is in TypeScript; here a wrong argument is kInvalid.
 #include <napi.h>
+#if !defined(_WIN32)
+#include <unistd.h>
+#endif
 
 #include "find_socket.h"
 #include "sockopt.h"
@@ -204,6 +207,11 @@ napi_value Watch(napi_env env, napi_callback_info info) {
   return Number(env, watcher->Watch(socket, ticket));
 }
 
+#if !defined(_WIN32)
+// close(descriptor): Deno hands out a new one at every call.
+int CloseDescriptor(Socket socket) { return close(socket) == 0 ? 0 : -errno; }
+#endif
+
 #if defined(_WIN32)
 // findSocket(localAddress, localPort, remoteAddress, remotePort); the addresses as
 // Node tells them, '' for a listener's remote one. Returns the descriptor.
@@ -256,6 +264,8 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   Export(env, exports, "watch", Watch);
 #if defined(_WIN32)
   Export(env, exports, "findSocket", FindSocketByAddress);
+#else
+  Export(env, exports, "close", Ask<CloseDescriptor>);
 #endif
   exports.Set("open", Napi::Function::New<Open>(env, "open"));
   return exports;

@@ -26,6 +26,15 @@ const test = join(root, 'test/platforms/options.cjs')
 const work = mkdtempSync(join(tmpdir(), 'platforms-'))
 process.on('exit', () => rmSync(work, { recursive: true, force: true }))
 
+const certificate = join(work, 'certificate')
+try {
+  const subject = ['-nodes', '-subj', '/CN=localhost', '-newkey', 'rsa:2048']
+  const files = ['-keyout', `${certificate}.key`, '-out', `${certificate}.crt`]
+  execFileSync('openssl', ['req', '-x509', ...subject, ...files], { stdio: 'ignore' })
+} catch {
+  console.error('Without openssl there is nothing to test TLS with.')
+}
+
 const glibc = '/usr/lib/x86_64-linux-gnu'
 
 function qemu(platform, runtime, emulator, libraries) {
@@ -108,7 +117,7 @@ async function answers(entry, index) {
     copyFileSync(runtime, renamed)
     runtime = renamed
   }
-  const env = { ...process.env, ...entry.env }
+  const env = { ...process.env, CERTIFICATE: certificate, ...entry.env }
   await entry.prepare?.({ env })
   const file = join(work, `${index}.json`)
   const [program, ...options] = [

@@ -1,7 +1,7 @@
 import { channel } from 'node:diagnostics_channel'
 import type { Socket } from 'node:net'
 import { type DeadPeerError, isDeadPeerError } from './dead-peer-error.js'
-import type { Connection, TcpHandle } from './handle.js'
+import { type Connection, openDescriptor, type TcpHandle } from './handle.js'
 import { native } from './native.js'
 import type { Settings } from './settings.js'
 
@@ -50,7 +50,7 @@ export function publishDeadPeer(handle: TcpHandle, connection: Connection): void
 
 /** Node forgets the peer's address when the connection dies, the kernel does not. */
 function peer(handle: TcpHandle): Pick<DeadPeerMessage, 'remoteAddress' | 'remotePort'> {
-  const port = native().peerAddress(handle.fd)
+  const port = native().peerAddress(openDescriptor(handle))
   if (port < 0) return { remoteAddress: undefined, remotePort: undefined }
   const { bytes } = native()
   return {

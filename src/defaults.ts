@@ -4,8 +4,8 @@ import type { Server, Socket } from 'node:net'
 import { inspect } from 'node:util'
 import { planDeadPeerTimeout, settingsOf } from './dead-peer.js'
 import { debug } from './debug.js'
-import { invalidType, invalidValue } from './errors.js'
-import type { ConnectRequest } from './handle.js'
+import { invalidType, invalidValue, unavailable } from './errors.js'
+import { type ConnectRequest, IS_NODE, NOT_NODE } from './handle.js'
 import { native } from './native.js'
 import type { SlowReader } from './plan.js'
 import {
@@ -75,6 +75,7 @@ const installed: Installed[] = []
  */
 export function installDefaults(options: DefaultsOptions): () => void {
   const added = check(options)
+  if (!IS_NODE) throw unavailable(NOT_NODE)
   // Now, where there is somebody to tell, and not at each connection.
   native()
   installed.push(added)

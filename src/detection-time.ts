@@ -1,6 +1,6 @@
 import { Socket } from 'node:net'
 import { invalidType } from './errors.js'
-import { connectionOf, handleOf } from './handle.js'
+import { connectionOf, handleOf, openDescriptor } from './handle.js'
 import {
   type DetectionPath,
   type DetectionSettings,
@@ -73,7 +73,7 @@ function timeOfSocket(socket: Socket): DetectionTime {
     ...keepalive,
     connectTimeout: later || wanted.connectTimeout < 0 ? inForce : wanted.connectTimeout,
     userTimeout: later && wanted.userTimeout >= 0 ? wanted.userTimeout : inForce,
-    rtoMax: rtoMaxOf(handle?.fd ?? -1, wanted),
+    rtoMax: rtoMaxOf(handle === null || handle === undefined ? -1 : openDescriptor(handle), wanted),
     silence: Math.max(0, wanted.silence),
   }
   return kernelDetectionTime(settings, systemDefaults(), later ? {} : pathOf(socket))

@@ -1,4 +1,5 @@
-import { getSystemErrorName, inspect } from 'node:util'
+import { constants } from 'node:os'
+import { getSystemErrorMap, getSystemErrorName, inspect } from 'node:util'
 
 /** The kernel's name of an option that this library sets or reads. */
 export type SocketOptionName =
@@ -59,6 +60,12 @@ export class SocketOptionError extends Error {
     this.option = option
     this.changed = changed
   }
+}
+
+/** ENOTSUP as this runtime numbers it, negative; Windows' libuv has numbers of its own. */
+export function notSupported(): number {
+  for (const [errno, [name]] of getSystemErrorMap?.() ?? []) if (name === 'ENOTSUP') return errno
+  return -constants.errno.ENOTSUP
 }
 
 function coded<E extends Error>(error: E, code: string): E & { code: string } {

@@ -5,8 +5,15 @@
 import type { AsyncResource } from 'node:async_hooks'
 import { type Server, Socket } from 'node:net'
 import { debug } from './debug.js'
-import { invalidValue, SocketOptionError, type SocketOptionName } from './errors.js'
+import { invalidValue, notSupported, SocketOptionError, type SocketOptionName } from './errors.js'
+import { IS_NODE } from './handle/descriptor.js'
 import type { Settings } from './settings.js'
+
+export { IS_NODE, NEEDS_CONNECTION, openDescriptor } from './handle/descriptor.js'
+
+/** Why there is nothing to hook outside of Node. */
+export const NOT_NODE =
+  'This runtime makes its connections where they cannot be seen. Set each socket, server or agent itself.'
 
 /** What this library uses of Node's TCP handle (`TCP` of tcp_wrap.cc). */
 export interface TcpHandle {
@@ -73,6 +80,7 @@ function nodeInternals(): Internals | null {
 
 /** A socket that is about to look up a name has its handle already, and never gets further. */
 function discover(): Internals | null {
+  if (!IS_NODE) return null
   const throwaway = new Socket()
   throwaway.on('error', () => {})
   throwaway.connect({ port: 1, host: 'tcp-keepalive.invalid', lookup() {} })
@@ -103,11 +111,25 @@ export function handleOf(socket: Socket): TcpHandle | null | undefined {
   let handle = rawHandle(socket)
   if (handle === null || handle === undefined) return null
   const prototype = (internals ?? nodeInternals())?.prototype
+  if (prototype === undefined) return foreignHandle(socket, handle)
   while (Object.getPrototypeOf(handle) !== prototype) {
     handle = handle._parent
     if (handle === null || handle === undefined) return undefined
   }
   return handle
+}
+
+/** Bun has one kind of handle for everything, Deno one for each kind; neither has a port on a path. */
+function foreignHandle(socket: Socket, top: AnyHandle): AnyHandle | undefined {
+  let handle = top
+  while (!hasDescriptor(handle) && handle._parent) handle = handle._parent
+  const isTcp =
+    handle.constructor?.name !== 'PipeWrap' && (socket.connecting || socket.localPort !== undefined)
+  return isTcp ? handle : undefined
+}
+
+function hasDescriptor(handle: object): boolean {
+  return 'fd' in handle || 'fdForIpc' in handle
 }
 
 /** The socket itself: an http2 session's `socket` is a proxy, and of no use when the session has ended. */
@@ -140,14 +162,12 @@ export function notTcp(
   }
   return new SocketOptionError(
     syscall,
-    -ENOTSUP,
+    notSupported(),
     option,
     [],
     'this is a Unix-domain socket, a pipe or a terminal, not a TCP socket',
   )
 }
-
-const ENOTSUP = 95
 
 // ---------------------------------------------------------------- one connection
 
@@ -161,7 +181,17 @@ export function connectionOf(handle: TcpHandle): Connection | undefined {
 /** Ties a connection to its handle, so that its end is seen without a listener. */
 export function attach(handle: TcpHandle, connection: Connection): void {
   define(handle, kConnection, connection)
-  hookHandles()
+  if (IS_NODE) hookHandles()
+  else hookHandle(handle, connection)
+}
+
+/** Without a prototype that all TCP handles share, each is hooked by itself. */
+function hookHandle(handle: TcpHandle, connection: Connection): void {
+  const { setKeepAlive } = handle
+  define(handle, 'setKeepAlive', (enable: boolean, ...delays: number[]): unknown =>
+    held(handle, enable) ? 0 : setKeepAlive.call(handle, enable, ...delays),
+  )
+  connection.socket?.once('close', () => ended(handle))
 }
 
 let handlesHooked = false

@@ -36,6 +36,15 @@ interface Binding {
   open(notify: (count: number) => void): number
   /** Watches a descriptor for the kernel's verdict, under a ticket. */
   watch(descriptor: number, ticket: number): number
+  /** Everywhere but on Windows. */
+  close?(descriptor: number): number
+  /** On Windows: the descriptor of the socket with these addresses, `''` and 0 for a listener's remote one. */
+  findSocket?(
+    localAddress: string,
+    localPort: number,
+    remoteAddress: string,
+    remotePort: number,
+  ): number
 }
 
 /** The binding, with views of the memory that it shares with this environment. */

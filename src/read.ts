@@ -8,7 +8,7 @@ import {
   socketClosed,
   socketNotConnected,
 } from './errors.js'
-import { handleOf, notTcp } from './handle.js'
+import { handleOf, notTcp, openDescriptor } from './handle.js'
 import { native } from './native.js'
 import { refused } from './write.js'
 
@@ -20,8 +20,9 @@ export function descriptorOf(socket: Socket, option: SocketOptionName): number {
   if (socket.destroyed) throw socketClosed()
   const handle = handleOf(socket)
   if (handle === undefined) throw notTcp(socket, 'getsockopt', option)
-  if (handle === null || handle.fd < 0) throw socketNotConnected()
-  return handle.fd
+  const descriptor = handle === null ? -1 : openDescriptor(handle)
+  if (descriptor < 0) throw socketNotConnected()
+  return descriptor
 }
 
 /** Bit n of `options` asks for option n; the answer is at index n, until the next call. */

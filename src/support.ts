@@ -1,4 +1,6 @@
+import { IS_NODE, NOT_NODE } from './handle.js'
 import { native } from './native.js'
+import { NO_TCP_INFO } from './tcp-info.js'
 import { watchable } from './watch.js'
 
 /** Per function: `true`, or the reason why this platform or runtime cannot. */
@@ -8,6 +10,8 @@ export interface Support {
   readonly setUserTimeout: true | string
   readonly getUserTimeout: true | string
   readonly getTcpInfo: true | string
+  /** `installDefaults` and `tcp-keepalive/register`. */
+  readonly installDefaults: true | string
   /** Errors of sockets that nobody is reading. */
   readonly watch: true | string
   /** `unplug` of `tcp-keepalive/testing`. */
@@ -26,7 +30,7 @@ function binary(): true | string {
 function linuxOnly(): true | string {
   const loads = binary()
   if (loads !== true || process.platform === 'linux') return loads
-  return `TCP_INFO is read on Linux only, not on ${process.platform}.`
+  return NO_TCP_INFO
 }
 
 function watching(): true | string {
@@ -59,6 +63,10 @@ export const support: Support = {
   },
   get getTcpInfo() {
     return linuxOnly()
+  },
+  get installDefaults() {
+    const loads = binary()
+    return loads !== true || IS_NODE ? loads : NOT_NODE
   },
   get watch() {
     return watching()

@@ -6,7 +6,7 @@
 
 import { constants } from 'node:os'
 import { debug } from './debug.js'
-import { type Connection, connectionOf, type TcpHandle } from './handle.js'
+import { type Connection, connectionOf, openDescriptor, type TcpHandle } from './handle.js'
 import { SWEEP_PERIOD } from './kernel-rules.js'
 import { native } from './native.js'
 import { rtoMaxForClosedWindow } from './plan.js'
@@ -50,7 +50,7 @@ const IN_FLIGHT = 4
 function look(): void {
   if (descriptors.length < waiting.size) descriptors = new Int32Array(2 * waiting.size)
   let count = 0
-  for (const handle of waiting.keys()) descriptors[count++] = handle.fd
+  for (const handle of waiting.keys()) descriptors[count++] = openDescriptor(handle)
   native().sweep(descriptors.buffer, count)
   const now = performance.now()
   const silent: Connection[] = []

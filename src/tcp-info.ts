@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { getSystemErrorName } from 'node:util'
 import { SocketOptionError, unavailable } from './errors.js'
 import { native } from './native.js'
 import { descriptorOf } from './read.js'
@@ -178,14 +179,14 @@ function withoutAbsent(info: TcpInfo): TcpInfo {
   ) as unknown as TcpInfo
 }
 
-const UNAVAILABLE = new Set([-38, -4054])
+/** qemu-user and gVisor are Linux to a program, too. */
+export const NO_TCP_INFO: string =
+  process.platform === 'linux'
+    ? 'What runs here as Linux tells no TCP_INFO.'
+    : `TCP_INFO is read on Linux only, not on ${process.platform}.`
 
 function refused(errno: number): Error {
-  return UNAVAILABLE.has(errno)
-    ? unavailable(
-        process.platform === 'linux'
-          ? 'This kernel, or what emulates it, tells no TCP_INFO.'
-          : `TCP_INFO is read on Linux only, not on ${process.platform}.`,
-      )
+  return getSystemErrorName(errno) === 'ENOSYS'
+    ? unavailable(NO_TCP_INFO)
     : new SocketOptionError('getsockopt', errno, 'TCP_INFO')
 }

@@ -10,7 +10,15 @@ import type { Socket } from 'node:net'
 import { constants } from 'node:os'
 import { debug } from './debug.js'
 import { systemError } from './errors.js'
-import { type Connection, connectionOf, handleOf, hookTls, type TcpHandle } from './handle.js'
+import {
+  type Connection,
+  connectionOf,
+  handleOf,
+  hookTls,
+  IS_NODE,
+  openDescriptor,
+  type TcpHandle,
+} from './handle.js'
 import { native } from './native.js'
 
 /** The live handles by descriptor. A handle leaves when it closes. */
@@ -20,18 +28,16 @@ let opened: number | undefined
 
 /** 0, or the (negative) errno with which watching is refused here. */
 export function watchable(): number {
-  // Bun aborts the process when an add-on calls into libuv.
-  opened ??= process.versions.bun === undefined ? native().open(notified) : -ENOSYS
+  // Bun aborts the process when an add-on calls into libuv, and Deno's descriptors do not last.
+  opened ??= IS_NODE ? native().open(notified) : -constants.errno.ENOSYS
   return opened
 }
-
-const ENOSYS = 38
 
 /** Watches the connection until its handle closes. */
 export function watch(handle: TcpHandle, connection: Connection): void {
   if (connection.ticket !== 0 || watchable() !== 0) return
   hookTls()
-  const descriptor = handle.fd
+  const descriptor = openDescriptor(handle)
   lastTicket = (lastTicket % 0x7fffffff) + 1
   const result = native().watch(descriptor, lastTicket)
   if (result !== 0) {

@@ -1,6 +1,7 @@
 /** Settings onto a descriptor: one crossing, and a refusal in the kernel's words. */
+import { getSystemErrorName } from 'node:util'
 import { OPTION_NAMES, SocketOptionError, type SocketOptionName, unavailable } from './errors.js'
-import type { TcpHandle } from './handle.js'
+import { openDescriptor, type TcpHandle } from './handle.js'
 import { native, refusal } from './native.js'
 import { LEAVE, type Settings } from './settings.js'
 
@@ -13,7 +14,7 @@ export function write(handle: TcpHandle, settings: Settings, connecting: boolean
     connecting && settings.connectTimeout >= 0 ? settings.connectTimeout : settings.userTimeout
   const rtoMax = connecting ? LEAVE : settings.rtoMax
   const result = native().set(
-    handle.fd,
+    openDescriptor(handle),
     userTimeout,
     rtoMax,
     settings.idle,
@@ -40,20 +41,18 @@ export function refused(
 ): Error {
   const { option, errno } = refusal(result)
   const name = OPTION_NAMES[option] as SocketOptionName
-  if (errno === -ENOSYS)
+  const code = getSystemErrorName(errno)
+  // The binding's answer where the system has no such option at all.
+  if (code === 'ENOSYS')
     return unavailable(`${name} does not exist on this system (${process.platform}).`)
   const changed = OPTION_NAMES.filter((_, index) => index < option && (values[index] ?? LEAVE) >= 0)
-  return new SocketOptionError(syscall, errno, name, changed, HINTS[errno])
+  return new SocketOptionError(syscall, errno, name, changed, HINTS[code])
 }
 
-const ENOSYS = 38
-
-const HINTS: Record<number, string | undefined> = {
-  // ENOPROTOOPT
-  [-92]:
+const HINTS: Record<string, string | undefined> = {
+  ENOPROTOOPT:
     'this kernel does not know the option for this kind of socket (an MPTCP socket has no user timeout)',
-  // EBADF
-  [-9]: 'the descriptor is not open',
+  EBADF: 'the descriptor is not open',
 }
 
 /** The option that a write of these settings begins with. */

@@ -1,16 +1,18 @@
 import { subscribe } from 'node:diagnostics_channel'
 import type { Server, Socket } from 'node:net'
 import { debug } from '../debug.js'
-import { SocketOptionError } from '../errors.js'
+import { notSupported, SocketOptionError } from '../errors.js'
 import {
   attach,
   connectionOf,
   hookTls,
+  IS_NODE,
   isTcpHandle,
   listenerOf,
   onAccepting,
   onListened,
   onListening,
+  openDescriptor,
   type TcpHandle,
 } from '../handle.js'
 import { native, TCP_INFO_UNACKED } from '../native.js'
@@ -18,7 +20,7 @@ import { merge, type Settings, touched, UNTOUCHED } from '../settings.js'
 import { sweep } from '../sweep.js'
 import { watch } from '../watch.js'
 import { firstOption, write } from '../write.js'
-import { newConnection } from './socket.js'
+import { applyToSocket, newConnection, orDestroy } from './socket.js'
 
 /** What was set on a server, for as long as it lives, whether it listens or not. */
 interface ServerRecord {
@@ -48,6 +50,10 @@ const PLATFORM_INHERITS = process.platform === 'linux' || process.platform === '
 /** Sets what the server accepts from now on. */
 export function applyToServer(server: Server, settings: Settings): void {
   const record = servers.get(server) ?? newRecord(server)
+  if (!IS_NODE) {
+    applyToForeignServer(server, record, settings)
+    return
+  }
   const listener = listenerOf(server)
   if (listener !== null) adoptListener(listener, record, settings)
   const { own } = record
@@ -58,6 +64,42 @@ export function applyToServer(server: Server, settings: Settings): void {
   hookListens()
   hookTls()
   onListened(server, () => listened(server, record))
+}
+
+/** Where a server's handle is not Node's, its events tell of each connection. */
+function applyToForeignServer(server: Server, record: ServerRecord, settings: Settings): void {
+  refusePath(server, settings)
+  record.settings = merge(record.settings, settings)
+  if (servers.has(server)) return
+  servers.set(server, record)
+  const accepted = (socket: Socket) => {
+    orDestroy(socket, () => applyToSocket(socket, record.settings))
+  }
+  server.prependListener('connection', accepted)
+  // Not every runtime tells of the connection below as well.
+  server.prependListener('secureConnection', accepted)
+  server.on('listening', () => {
+    try {
+      refusePath(server, record.settings)
+    } catch (error) {
+      server.close()
+      process.nextTick(() => server.emit('error', error))
+    }
+  })
+}
+
+function refusePath(server: Server, settings: Settings): void {
+  if (typeof server.address() === 'string') throw notOnPort(settings)
+}
+
+function notOnPort(settings: Settings): SocketOptionError {
+  return new SocketOptionError(
+    'setsockopt',
+    notSupported(),
+    firstOption(settings),
+    [],
+    'this server listens on a Unix-domain socket or a pipe, not on a TCP port',
+  )
 }
 
 function newRecord(server: Server): ServerRecord {
@@ -166,13 +208,7 @@ function listened(server: Server, record: ServerRecord): void {
 function adoptListener(handle: TcpHandle, record: ServerRecord, settings: Settings): void {
   const isTcp = isTcpHandle(handle)
   if (!isTcp && !isStandIn(handle)) {
-    throw new SocketOptionError(
-      'setsockopt',
-      -95,
-      firstOption(settings),
-      [],
-      'this server listens on a Unix-domain socket or a pipe, not on a TCP port',
-    )
+    throw notOnPort(settings)
   }
   record.inherits = isTcp && PLATFORM_INHERITS
   if (record.inherits) {
@@ -248,7 +284,7 @@ function accepted(client: TcpHandle, socket: Socket, refusal: Refusal | undefine
   if (refusal?.fatal === false) defaults?.refused(socket, refusal.error)
   if (connection === undefined) return
   connection.socket ??= socket
-  if (client.fd < 0) return
+  if (openDescriptor(client) < 0) return
   if (refusal?.fatal === true) {
     const owner = connection.socket
     process.nextTick(() => owner.destroy(refusal.error))

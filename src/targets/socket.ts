@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import { publishDeadPeer } from '../channel.js'
 import { debug } from '../debug.js'
-import { socketClosed } from '../errors.js'
+import { socketClosed, unavailable } from '../errors.js'
 import {
   attach,
   type Connection,
@@ -10,8 +10,10 @@ import {
   handleOf,
   hookTls,
   isBoundOnly,
+  NEEDS_CONNECTION,
   notTcp,
   onConnecting,
+  openDescriptor,
   type TcpHandle,
   tellNodeCache,
   unproxied,
@@ -33,7 +35,7 @@ export function applyToSocket(socket: Socket, settings: Settings): void {
   if (socket.destroyed) throw socketClosed()
   const handle = handleOf(socket)
   if (handle === undefined) throw notTcp(socket, 'setsockopt', firstOption(settings))
-  if (handle === null || handle.fd < 0) {
+  if (handle === null || isWithoutDescriptor(socket, handle)) {
     applyLater(socket, handle, settings)
     return
   }
@@ -50,6 +52,16 @@ export function applyToSocket(socket: Socket, settings: Settings): void {
   }
 }
 
+function isWithoutDescriptor(socket: Socket, handle: TcpHandle): boolean {
+  if (!NEEDS_CONNECTION) return handle.fd < 0
+  if (socket.connecting) return true
+  // There will be no other event to wait for.
+  if (openDescriptor(handle) < 0) {
+    throw unavailable('The descriptor of this socket cannot be had in this runtime.')
+  }
+  return false
+}
+
 /** The record's settings are also what the socket wants of its next handle. */
 function keepWanted(
   handle: TcpHandle,
@@ -64,11 +76,15 @@ function keepWanted(
 }
 
 function applyLater(socket: Socket, handle: TcpHandle | null, settings: Settings): void {
-  hookConnects()
+  if (!NEEDS_CONNECTION) hookConnects()
   hookTls()
   const earlier = wanted.get(socket)
   const all = earlier === undefined ? settings : merge(earlier, settings)
   wanted.set(socket, all)
+  if (NEEDS_CONNECTION) {
+    if (earlier === undefined) socket.prependOnceListener('connect', applyWanted)
+    return
+  }
   if (handle === null) {
     // Where it goes is not known yet, and a path has no TCP connect that the hook could see.
     if (earlier === undefined) socket.prependOnceListener('connect', refuseUnlessTcp)
@@ -78,6 +94,11 @@ function applyLater(socket: Socket, handle: TcpHandle | null, settings: Settings
   const connection = connectionOf(handle)
   if (connection === undefined) connect(handle, socket, all)
   else connection.settings = all
+}
+
+/** Where nothing can be set before, and so nothing bounds the connect. */
+function applyWanted(this: Socket): void {
+  orDestroy(this, () => applyToSocket(this, wanted.get(this) ?? UNTOUCHED))
 }
 
 function refuseUnlessTcp(this: Socket): void {
@@ -154,6 +175,10 @@ function hookConnects(): void {
   onConnecting((handle, socket, request) => {
     const own = connectionOf(handle)?.settings ?? wanted.get(socket)
     const given = defaults?.settingsFor(socket, request)
+    if (NEEDS_CONNECTION) {
+      if (given !== undefined) whenConnectEnds(request, () => beginLate(handle, socket, given))
+      return
+    }
     if (given !== undefined) begin(handle, socket, given, request, false)
     if (own !== undefined) begin(handle, socket, own, request, true)
   })
@@ -188,6 +213,17 @@ function begin(
   })
 }
 
+/** On Windows the descriptor is found by its addresses; its own settings follow with `'connect'`. */
+function beginLate(handle: TcpHandle, socket: Socket, settings: Settings): void {
+  orTell(socket, () => {
+    if (openDescriptor(handle) < 0) return
+    write(handle, settings, false)
+    const connection = connectionOf(handle) ?? connect(handle, socket)
+    connection.withDefaults = true
+    keep(handle, connection, settings)
+  })
+}
+
 /** A refusal of what nobody asked for this socket never ends its connection. */
 function orTell(socket: Socket, action: () => void): void {
   try {
@@ -203,7 +239,7 @@ function changesOnConnect(settings: Settings): boolean {
 
 /** The connect is over: its user timeout is taken back, the retransmission bound may be set. */
 function connected(handle: TcpHandle, connection: Connection): void {
-  if (handle.fd < 0) return
+  if (openDescriptor(handle) < 0) return
   const { userTimeout, rtoMax } = connection.settings
   write(handle, { ...UNTOUCHED, userTimeout, rtoMax }, false)
 }

@@ -3,7 +3,7 @@
 //   <runtime> test/platforms/options.cjs <result file>
 const assert = require('node:assert')
 const { once } = require('node:events')
-const { writeFileSync } = require('node:fs')
+const { readFileSync, writeFileSync } = require('node:fs')
 const net = require('node:net')
 const { join } = require('node:path')
 
@@ -84,6 +84,13 @@ async function binding() {
   }
 }
 
+/** Of this machine's openssl, made by scripts/test-platforms.mjs: not every runtime can make one. */
+function certificate() {
+  const { CERTIFICATE } = process.env
+  if (CERTIFICATE === undefined) throw new Error('no certificate')
+  return { key: readFileSync(`${CERTIFICATE}.key`), cert: readFileSync(`${CERTIFICATE}.crt`) }
+}
+
 async function functions() {
   const library = require(join(root, 'dist/index.js'))
   await test('setKeepalive, getKeepalive', async (socket) => {
@@ -101,6 +108,114 @@ async function functions() {
   await test('setDeadPeerTimeout', async (socket) => {
     library.setDeadPeerTimeout(socket, 20_000)
     assert.strictEqual(library.getKeepalive(socket).enabled, true)
+  })
+  await test("setDeadPeerTimeout, slowReader: 'end'", async (socket) => {
+    library.setDeadPeerTimeout(socket, 20_000, { slowReader: 'end' })
+    assert.strictEqual(library.getKeepalive(socket).enabled, true)
+  })
+  await test('held against setKeepAlive', async (socket) => {
+    library.setKeepalive(socket, { idle: 11, interval: 3, count: 4 })
+    socket.setKeepAlive(true, 99_000)
+    assert.strictEqual(library.getKeepalive(socket).idle, 11)
+    socket.setKeepAlive(false)
+    assert.strictEqual(library.getKeepalive(socket).enabled, false)
+  })
+  const idleOf = (socket) => {
+    const { enabled, idle } = library.getKeepalive(socket)
+    return enabled ? idle : 0
+  }
+  const listen = async (server, ...where) => {
+    await once(server.listen(...where), 'listening')
+    return server.address().port
+  }
+  await test('a socket before it connects', async () => {
+    const server = net.createServer((accepted) => accepted.on('error', () => {}))
+    const port = await listen(server, 0, '127.0.0.1')
+    for (const begin of [
+      () => net.connect(port, '127.0.0.1'),
+      () => net.connect(port, 'localhost'),
+      () => {
+        const socket = new net.Socket()
+        setTimeout(() => socket.connect(port, '127.0.0.1'), 10)
+        return socket
+      },
+    ]) {
+      const socket = begin()
+      library.setKeepalive(socket, { idle: 11 })
+      await once(socket, 'connect')
+      assert.strictEqual(idleOf(socket), 11)
+      socket.destroy()
+    }
+    server.close()
+  })
+  await test('a server', async () => {
+    const server = net.createServer()
+    library.setKeepalive(server, { idle: 11 })
+    const port = await listen(server, 0, '127.0.0.1')
+    const socket = net.connect(port, '127.0.0.1')
+    const [accepted] = await once(server, 'connection')
+    accepted.on('error', () => {})
+    assert.strictEqual(idleOf(accepted), 11)
+    socket.destroy()
+    server.close()
+  })
+  await test('an http agent', async () => {
+    const http = require('node:http')
+    const server = http.createServer((_, response) => response.end('answer'))
+    const port = await listen(server, 0, '127.0.0.1')
+    const agent = new http.Agent({ keepAlive: true, keepAliveMsecs: 99_000 })
+    library.setKeepalive(agent, { idle: 11 })
+    let socket
+    for (let i = 0; i < 2; i++) {
+      const request = http.get({ port, host: '127.0.0.1', agent })
+      const [response] = await once(request, 'response')
+      socket = response.socket
+      assert.strictEqual(idleOf(socket), 11)
+      await once(response.resume(), 'end')
+    }
+    agent.destroy()
+    server.close()
+  })
+  await test('TLS', async () => {
+    const tls = require('node:tls')
+    const server = tls.createServer(certificate())
+    library.setKeepalive(server, { idle: 12 })
+    const port = await listen(server, 0, '127.0.0.1')
+    const secured = once(server, 'secureConnection')
+    const socket = tls.connect({ port, host: '127.0.0.1', rejectUnauthorized: false })
+    library.setKeepalive(socket, { idle: 11 })
+    await once(socket, 'secureConnect')
+    assert.strictEqual(idleOf(socket), 11)
+    const [accepted] = await secured
+    accepted.on('error', () => {})
+    assert.strictEqual(idleOf(accepted), 12)
+    socket.destroy()
+    server.close()
+  })
+  await test('a path is refused', async () => {
+    const path =
+      process.platform === 'win32'
+        ? `\\\\.\\pipe\\keepalive-${process.pid}`
+        : `${process.argv[2]}.sock`
+    const server = net.createServer()
+    await once(server.listen(path), 'listening')
+    const socket = net.connect(path)
+    await once(socket, 'connect')
+    assert.throws(() => library.setKeepalive(socket, true), { code: 'ENOTSUP' })
+    assert.throws(() => library.setKeepalive(server, true), { code: 'ENOTSUP' })
+    socket.destroy()
+    server.close()
+  })
+  await test('installDefaults', async () => {
+    const server = net.createServer((accepted) => accepted.on('error', () => {}))
+    const port = await listen(server, 0, '127.0.0.1')
+    const undo = library.installDefaults({ keepalive: { idle: 11 } })
+    const socket = net.connect(port, '127.0.0.1')
+    await once(socket, 'connect')
+    undo()
+    assert.strictEqual(idleOf(socket), 11)
+    socket.destroy()
+    server.close()
   })
   await test('getTcpInfo', async (socket) => {
     const { state } = library.getTcpInfo(socket)
