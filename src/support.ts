@@ -72,6 +72,10 @@ export const support: Support = {
     return watching()
   },
   get unplug() {
-    return binary()
+    const loads = binary()
+    const can = process.platform === 'linux' || process.platform === 'freebsd'
+    return loads !== true || can
+      ? loads
+      : `${process.platform} has nothing to unplug one socket with.`
   },
 }

@@ -51,7 +51,9 @@ export function refused(
 
 const HINTS: Record<string, string | undefined> = {
   ENOPROTOOPT:
-    'this kernel does not know the option for this kind of socket (an MPTCP socket has no user timeout)',
+    process.platform === 'linux'
+      ? 'this kernel does not know the option for this kind of socket (an MPTCP socket has no user timeout)'
+      : 'this version of the system does not know the option',
   EBADF: 'the descriptor is not open',
 }
 
