@@ -45,9 +45,10 @@ function sooner(kernel: number, plan: DeadPeerPlan, phase: number, secondProbe: 
   return Math.min(kernel, sweepDeath(plan.silence, SWEEP_PERIOD, phase, secondProbe))
 }
 
-/** Every ms up to 200 s, and a sample beyond. */
+/** Every ms up to 20 s, where whole seconds are coarse; a sample beyond. */
 function everyTime(limit: number, check: (ms: number) => void): void {
-  for (let ms = 2000; ms <= Math.min(limit, 200_000); ms++) check(ms)
+  for (let ms = 2000; ms < Math.min(limit, 20_000); ms++) check(ms)
+  for (let ms = 20_000; ms <= Math.min(limit, 200_000); ms += 17) check(ms)
   for (let ms = 200_000; ms <= limit; ms = Math.ceil(ms * 1.003) + 1) check(ms)
   if (limit > 200_000) check(limit)
 }
