@@ -68,7 +68,7 @@ describe('a planned time', () => {
     ['keep', OLD],
     ['end', NEW],
   ] as const)(
-    "slowReader '%s', %o: no state before 70 %% of it, none after it and a second",
+    "slowReader '%s', %o: no state before seven tenths of it, none after it and a second",
     (slow, host) => {
       everyTime(LONGEST, (ms) => {
         const plan = deadPeerPlan(ms, slow, host)
