@@ -344,31 +344,54 @@ function ownerOf(handle: TcpHandle): unknown {
   return (handle as unknown as Record<symbol, unknown>)[key] ?? reinitialized.get(handle)
 }
 
+const kEnding = Symbol('tcp-keepalive.ending')
+
+/** Who waits for the end of a connect, and what `oncomplete` was before. */
+interface Ending {
+  value: unknown
+  /** Somebody else's accessor. */
+  readonly accessor: PropertyDescriptor | undefined
+  readonly callbacks: (() => void)[]
+}
+
+type Attempt = ConnectRequest & { [kEnding]?: Ending }
+
+/**
+ * One for all requests: V8 allocates accessors where only a major collection looks, and
+ * closures of each request would keep its socket, and all that hangs on it, until then.
+ */
+const ENDING: PropertyDescriptor & ThisType<Attempt> = {
+  configurable: true,
+  enumerable: true,
+  get() {
+    const { value, accessor, callbacks } = this[kEnding] as Ending
+    const oncomplete = accessor === undefined ? value : accessor.get?.call(this)
+    for (const callback of callbacks) callback()
+    return oncomplete
+  },
+  set(value: unknown) {
+    const ending = this[kEnding] as Ending
+    if (ending.accessor?.set === undefined) ending.value = value
+    else ending.accessor.set.call(this, value)
+  },
+}
+
 /**
  * Runs when a connect has come to its end, before `'connect'` or `'error'` is
  * emitted. Node fetches `oncomplete` at that moment: an accessor sees it without
  * being in anybody's stack.
  */
 export function whenConnectEnds(request: ConnectRequest, callback: () => void): void {
+  const ending = (request as Attempt)[kEnding]
+  if (ending !== undefined) {
+    ending.callbacks.push(callback)
+    return
+  }
   // Reading the property itself would be the end of the connect for an accessor that is there already.
   const present = Object.getOwnPropertyDescriptor(request, 'oncomplete')
-  const earlier = present?.get
-  let oncomplete: unknown = present?.value
-  Object.defineProperty(request, 'oncomplete', {
-    configurable: true,
-    enumerable: true,
-    get() {
-      const value = earlier === undefined ? oncomplete : earlier.call(request)
-      // An ordinary property again: a user's stack names it, "[as oncomplete]".
-      Object.defineProperty(request, 'oncomplete', { value, writable: true })
-      callback()
-      return value
-    },
-    set(value: unknown) {
-      if (present?.set === undefined) oncomplete = value
-      else present.set.call(request, value)
-    },
-  })
+  const accessor = present?.get === undefined ? undefined : present
+  define(request, kEnding, { value: present?.value, accessor, callbacks: [callback] })
+  Object.defineProperty(request, 'oncomplete', ENDING)
 }
 
 // ---------------------------------------------------------------- listening and accepting
