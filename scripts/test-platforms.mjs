@@ -1,6 +1,7 @@
 // Runs test/platforms/options.cjs on every platform and runtime that this machine
 // can offer, and writes docs/platforms.md. Wants `npm run build` and
 // `npm run prebuild` before; docs/platforms.md says how to get the rest.
+//   npm run test:platforms -- --here   this Node only, writes nothing
 import { execFile, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import {
@@ -15,7 +16,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { release, tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 
 const run = promisify(execFile)
@@ -65,7 +66,8 @@ function wine(runtime, rename) {
   }
 }
 
-const platforms = [
+const here = process.argv.includes('--here')
+const everywhere = [
   ...['node20', 'node22', 'node24', 'node26'].map((node) => ({
     platform: 'linux-x64',
     runtime: `${node}/bin/node`,
@@ -102,12 +104,16 @@ const platforms = [
   wine('node-win32-22', 'host.exe'),
 ]
 
+const platforms = here
+  ? [{ platform: `${process.platform}-${process.arch}`, runtime: process.execPath }]
+  : everywhere
+
 function firstLine(program, ...options) {
   return execFileSync(program, options, { encoding: 'utf8' }).split('\n')[0].trim()
 }
 
 async function answers(entry, index) {
-  let runtime = join(runtimes, entry.runtime)
+  let runtime = resolve(runtimes, entry.runtime)
   const missing = [runtime, ...(entry.needs ?? [])].find((file) => !existsSync(file))
   if (missing !== undefined) {
     return { ...entry, skipped: `not found: ${missing.replace(`${root}/`, '')}` }
@@ -153,6 +159,16 @@ for (const [index, entry] of platforms.entries()) {
     `${entry.platform}, ${name}: ${row.skipped ?? (failed.length === 0 ? 'all works' : '')}`,
   )
   for (const [what, result] of failed) console.log(`  ${what}: ${result}`)
+}
+
+if (here) {
+  // What a system lacks is told so; anything else is a mistake.
+  const [{ skipped, results = {} }] = rows
+  const honest = /^(works$|ERR_FEATURE_UNAVAILABLE_ON_PLATFORM|support: )/
+  const wrong = Object.entries(results).filter(
+    ([name, result]) => !name.startsWith('binding') && !honest.test(result),
+  )
+  process.exit(skipped === undefined && wrong.length === 0 ? 0 : 1)
 }
 
 // ---------------------------------------------------------------- docs/platforms.md

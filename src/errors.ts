@@ -144,6 +144,8 @@ export function socketAdvice(value: unknown): string {
   if (typeof value === 'number') return 'Descriptors are not taken: pass the socket.'
   if (typeof value !== 'object' || value === null) return ''
   if (value.constructor?.name === 'Socket') return 'A datagram socket has no TCP options.'
+  if (value.constructor?.name === 'Server')
+    return 'This runtime has no TCP sockets below such a server.'
   const { socket } = value as { socket?: unknown }
   return typeof socket === 'object' && socket !== null ? 'Pass its socket property.' : ''
 }

@@ -3,7 +3,7 @@
  * @module
  */
 import type { Socket } from 'node:net'
-import { systemError } from './errors.js'
+import { systemError, unavailable } from './errors.js'
 import { native } from './native.js'
 import { descriptorOf } from './read.js'
 
@@ -42,5 +42,11 @@ export function unplug(socket: Socket): PlugIn {
 
 function pull(descriptor: number, unplugged: 0 | 1): void {
   const result = native().unplug(descriptor, unplugged)
-  if (result < 0) throw systemError(result, 'setsockopt')
+  if (result >= 0) return
+  const error = systemError(result, 'setsockopt')
+  throw error.code === 'ENOSYS'
+    ? unavailable(
+        `There is nothing on this system (${process.platform}) to unplug one socket with.`,
+      )
+    : error
 }
