@@ -346,6 +346,8 @@ function ownerOf(handle: TcpHandle): unknown {
 
 const kEnding = Symbol('tcp-keepalive.ending')
 
+const PLAIN = { writable: true, enumerable: true, configurable: true }
+
 /** Who waits for the end of a connect, and what `oncomplete` was before. */
 interface Ending {
   value: unknown
@@ -366,6 +368,8 @@ const ENDING: PropertyDescriptor & ThisType<Attempt> = {
   get() {
     const { value, accessor, callbacks } = this[kEnding] as Ending
     const oncomplete = accessor === undefined ? value : accessor.get?.call(this)
+    // A stack names a method by the property that it is found in.
+    if (accessor === undefined) Object.defineProperty(this, 'oncomplete', { ...PLAIN, value })
     for (const callback of callbacks) callback()
     return oncomplete
   },
