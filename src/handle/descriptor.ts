@@ -70,3 +70,7 @@ function giveBack(): void {
   for (const descriptor of lent.values()) close?.(descriptor)
   lent.clear()
 }
+
+/** Why there is nothing to hook outside of Node. */
+export const NOT_NODE =
+  'This runtime makes its connections where they cannot be seen. Set each socket, server or agent itself.'

@@ -1,0 +1,77 @@
+/** Listeners, and what they accept. */
+import { type Server, Socket } from 'node:net'
+import { define, nodeInternals, ownerOf } from './internals.js'
+import type { TcpHandle } from './types.js'
+
+/** Hears of each listener of this environment, right before the kernel opens it. */
+export type ListenListener = (handle: TcpHandle, server: Server) => void
+
+const listenListeners: ListenListener[] = []
+
+/** So that the settings are on the listener before the first handshake. */
+export function onListening(listener: ListenListener): void {
+  listenListeners.push(listener)
+  if (listenListeners.length > 1) return
+  const prototype = nodeInternals()?.prototype
+  if (prototype === undefined) return
+  const original = prototype.listen
+  define(prototype, 'listen', function listen(this: TcpHandle, backlog: number): number {
+    const server = ownerOf(this)
+    if (server !== undefined) {
+      for (const listener of listenListeners) listener(this, server as Server)
+    }
+    return Reflect.apply(original, this, [backlog]) as number
+  })
+}
+
+/**
+ * Calls back when the server's `listen` has come to a handle of whatever kind, before
+ * a connection can come in and before `'listening'` is emitted.
+ */
+export function onListened(server: Server, callback: () => void): void {
+  // Node calls this method for each listen, in all versions.
+  const listen = (server as unknown as { _listen2(...args: unknown[]): void })._listen2
+  define(server, '_listen2', function _listen2(this: Server, ...args: unknown[]): void {
+    Reflect.apply(listen, this, args)
+    callback()
+  })
+}
+
+/** A listening server's handle; in a cluster worker it may be no TCP handle at all. */
+export function listenerOf(server: Server): TcpHandle | null {
+  return (server as unknown as { _handle?: TcpHandle | null })._handle ?? null
+}
+
+/** Whether a listener's handle is Node's own for TCP. */
+export function isTcpHandle(handle: object): boolean {
+  return Object.getPrototypeOf(handle) === nodeInternals()?.prototype
+}
+
+/**
+ * Sees each accepted handle before Node makes a socket of it (and before its own
+ * `keepAlive` option is written), and the socket afterwards, with what the first gave back.
+ */
+export function onAccepting(
+  listener: TcpHandle,
+  accepting: (client: TcpHandle) => unknown,
+  accepted: (client: TcpHandle, socket: Socket, answer: unknown) => void,
+): void {
+  const original = listener.onconnection
+  define(
+    listener,
+    'onconnection',
+    function onconnection(this: TcpHandle, error: number, client?: TcpHandle): void {
+      if (client === undefined) {
+        Reflect.apply(original, this, [error, client])
+        return
+      }
+      const answer = accepting(client)
+      try {
+        Reflect.apply(original, this, [error, client])
+      } finally {
+        const socket = ownerOf(client)
+        if (socket instanceof Socket) accepted(client, socket, answer)
+      }
+    },
+  )
+}

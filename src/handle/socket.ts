@@ -1,0 +1,71 @@
+/** From a socket to its TCP handle. */
+import { Socket } from 'node:net'
+import { invalidValue, notSupported, SocketOptionError, type SocketOptionName } from '../errors.js'
+import { type AnyHandle, nodeInternals, ownerOf, rawHandle } from './internals.js'
+import type { TcpHandle } from './types.js'
+
+/**
+ * The TCP handle of a socket, under TLS the one below. `null` where there is none
+ * yet; `undefined` where it is something else (a pipe, TLS over a stream).
+ */
+export function handleOf(socket: Socket): TcpHandle | null | undefined {
+  let handle = rawHandle(socket)
+  if (handle === null || handle === undefined) return null
+  const prototype = nodeInternals()?.prototype
+  if (prototype === undefined) return foreignHandle(socket, handle)
+  while (Object.getPrototypeOf(handle) !== prototype) {
+    handle = handle._parent
+    if (handle === null || handle === undefined) return undefined
+  }
+  return handle
+}
+
+/** Bun has one kind of handle for everything, Deno one for each kind; neither has a port on a path. */
+function foreignHandle(socket: Socket, top: AnyHandle): AnyHandle | undefined {
+  let handle = top
+  while (!hasDescriptor(handle) && handle._parent) handle = handle._parent
+  const isTcp =
+    handle.constructor?.name !== 'PipeWrap' && (socket.connecting || socket.localPort !== undefined)
+  return isTcp ? handle : undefined
+}
+
+function hasDescriptor(handle: object): boolean {
+  return 'fd' in handle || 'fdForIpc' in handle
+}
+
+/** The socket itself: an http2 session's `socket` is a proxy, and of no use when the session has ended. */
+export function unproxied(socket: Socket): Socket {
+  const handle = rawHandle(socket)
+  const owner = handle === null || handle === undefined ? undefined : ownerOf(handle)
+  return owner instanceof Socket ? owner : socket
+}
+
+/** net.BoundSocket makes sockets that have a descriptor before they begin to connect. */
+const HAS_BOUND_SOCKETS = 'BoundSocket' in require('node:net')
+
+/** Whether a socket with a descriptor has still to be connected. */
+export function isBoundOnly(socket: Socket): boolean {
+  return HAS_BOUND_SOCKETS && socket.remoteAddress === undefined
+}
+
+/** Why a socket whose `handleOf` is `undefined` has no TCP options. */
+export function notTcp(
+  socket: Socket,
+  syscall: 'setsockopt' | 'getsockopt',
+  option: SocketOptionName,
+): Error {
+  let handle: AnyHandle | null | undefined = rawHandle(socket)
+  while (handle?._parent !== undefined && handle._parent !== null) handle = handle._parent
+  if (handle?.constructor?.name === 'JSStream') {
+    return invalidValue(
+      'This TLS socket runs over a stream, not over a TCP socket of its own. Pass the TCP socket that carries that stream.',
+    )
+  }
+  return new SocketOptionError(
+    syscall,
+    notSupported(),
+    option,
+    [],
+    'this is a Unix-domain socket, a pipe or a terminal, not a TCP socket',
+  )
+}
