@@ -45,11 +45,14 @@ export function applyToSocket(socket: Socket, settings: Settings): void {
   // In a server's 'connection' event the record does not name its socket yet.
   connection.socket ??= unproxied(socket)
   keepWanted(handle, connection, socket, settings)
-  if (connecting && changesOnConnect(settings)) {
-    socket.prependOnceListener('connect', () => {
-      orDestroy(socket, () => connected(handle, connection))
-    })
-  }
+  if (connecting && changesOnConnect(settings)) whenConnected(socket, handle, connection)
+}
+
+/** Apart, because a function that makes a closure allocates at each call, and this is the rare way. */
+function whenConnected(socket: Socket, handle: TcpHandle, connection: Connection): void {
+  socket.prependOnceListener('connect', () => {
+    orDestroy(socket, () => connected(handle, connection))
+  })
 }
 
 function isWithoutDescriptor(socket: Socket, handle: TcpHandle): boolean {
