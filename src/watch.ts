@@ -21,8 +21,8 @@ import {
 } from './handle.js'
 import { native } from './native.js'
 
-/** The live handles by descriptor. A handle leaves when it closes. */
-const watched = new Map<number, TcpHandle>()
+/** The live handles by descriptor, which are small numbers. A handle leaves when it closes. */
+const watched: (TcpHandle | undefined)[] = []
 let lastTicket = 0
 let opened: number | undefined
 
@@ -47,7 +47,7 @@ export function watch(handle: TcpHandle, connection: Connection): void {
   connection.ticket = lastTicket
   // So that 'error' runs where the socket was set, not in another socket's context.
   connection.resource = new AsyncResource('TCPKEEPALIVE', MANUAL)
-  watched.set(descriptor, handle)
+  watched[descriptor] = handle
 }
 
 const MANUAL = { requireManualDestroy: true }
@@ -58,13 +58,13 @@ export function unwatch(handle: TcpHandle, connection: Connection): void {
   connection.ticket = 0
   connection.resource?.emitDestroy()
   const descriptor = handle.fd
-  if (watched.get(descriptor) === handle) watched.delete(descriptor)
+  if (watched[descriptor] === handle) watched[descriptor] = undefined
 }
 
 function notified(count: number): void {
   const { integers } = native()
   for (let i = 0; i < count; i++) {
-    const handle = watched.get(integers[2 * i] as number)
+    const handle = watched[integers[2 * i] as number]
     const connection = handle === undefined ? undefined : connectionOf(handle)
     // A descriptor that was handed to another process may still tell of its old connection.
     if (handle === undefined || connection?.ticket !== integers[2 * i + 1]) continue
