@@ -7,7 +7,7 @@ import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { connect, createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { getTcpInfo, setDeadPeerTimeout } from 'tcp-keepalive'
+import { getTcpInfo, setDeadPeerTimeout } from '../dist/index.js'
 
 if (process.send !== undefined) {
   const server = createServer((socket) => socket.pause().on('error', () => {}))

@@ -8,7 +8,7 @@ import { createRequire } from 'node:module'
 import { connect, createServer } from 'node:net'
 import { performance } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { setKeepalive } from 'tcp-keepalive'
+import { setKeepalive } from '../dist/index.js'
 
 const [, file, role, ...rest] = process.argv
 const ROUNDS = 5

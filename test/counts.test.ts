@@ -1,0 +1,182 @@
+/**
+ * What a call costs, counted and not timed, so that it holds on a busy machine: system
+ * calls, crossings into native code, bytes left behind. `npm run bench` has the times.
+ */
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
+import { answerOf } from './support/child.ts'
+
+const work = mkdtempSync(join(tmpdir(), 'tcp-keepalive-counts-'))
+afterAll(() => rmSync(work, { recursive: true }))
+
+const STRACE = spawnSync('strace', ['-f', '-o', '/dev/null', 'true']).status === 0
+const CALLS = 50
+
+/** `operations`, `fresh` sockets that nothing has been set on, and one that was. */
+const PROGRAM = `
+  const { once } = require('node:events')
+  const { connect, createServer } = require('node:net')
+  const library = require('./dist/index.js')
+  const { native } = require('./dist/native.js')
+  const options = [{ idle: 60, interval: 10, count: 3 }, { idle: 61, interval: 11, count: 4 }]
+  const operations = {
+    setKeepalive: (socket, i) => library.setKeepalive(socket, options[i & 1]),
+    setUserTimeout: (socket, i) => library.setUserTimeout(socket, 90_000 + (i & 1)),
+    setDeadPeerTimeout: (socket, i) =>
+      library.setDeadPeerTimeout(socket, 30_000 + 10_000 * (i & 1)),
+    getKeepalive: (socket) => library.getKeepalive(socket),
+    getUserTimeout: (socket) => library.getUserTimeout(socket),
+    getTcpInfo: (socket) => library.getTcpInfo(socket),
+  }
+  async function open(count) {
+    const server = createServer().listen(0)
+    await once(server, 'listening')
+    const sockets = Array.from({ length: count }, () => connect(server.address().port, '127.0.0.1'))
+    await Promise.all(sockets.map((socket) => once(socket, 'connect')))
+    // The first call of a process loads the binding.
+    for (const operation of Object.values(operations)) operation(sockets[0], 0)
+    return sockets
+  }
+`
+
+describe.runIf(process.platform === 'linux')('per call', () => {
+  const name = 'system calls'
+  // Without strace there is nobody to count them.
+  test.skipIf(!STRACE)(STRACE ? name : `${name} (skipped: strace is missing)`, async () => {
+    const trace = join(work, 'trace')
+    const program = `${PROGRAM}
+      const { openSync, writeSync } = require('node:fs')
+      const marks = openSync('/dev/null', 'w')
+      open(${CALLS + 1}).then(([socket, ...fresh]) => {
+        for (const [name, operation] of Object.entries(operations)) {
+          writeSync(marks, 'begin ' + name + '.')
+          for (let i = 0; i < ${CALLS}; i++) operation(socket, i)
+          writeSync(marks, 'end.')
+        }
+        writeSync(marks, 'begin first.')
+        for (const socket of fresh) operations.setKeepalive(socket, 0)
+        writeSync(marks, 'end.')
+        console.log(JSON.stringify(library.planDeadPeerTimeout(30_000)))
+        process.exit()
+      })`
+    const wrapper = ['strace', '-f', '-qq', '-s', '64', '-o', trace]
+    const { rtoMax } = await answerOf<{ rtoMax: number | null }>(program, { wrapper })
+
+    const counts: Record<string, Record<string, number>> = {}
+    let open: Record<string, number> | undefined
+    let thread: string | undefined
+    for (const line of readFileSync(trace, 'utf8').split('\n')) {
+      const [, id, call = ''] = /^(\d+)\s+(\w+)\(/.exec(line) ?? []
+      const [, begun] = /write\(\d+, "begin (\w+)\./.exec(line) ?? []
+      if (begun !== undefined) {
+        thread = id
+        open = {}
+        counts[begun] = open
+      } else if (line.includes('"end."')) open = undefined
+      // The collector and its threads have business of their own.
+      else if (
+        open !== undefined &&
+        id === thread &&
+        !/^(futex|mprotect|m.*map|madvise|get.*id)$/.test(call)
+      ) {
+        open[call] = (open[call] ?? 0) + 1 / CALLS
+      }
+    }
+    const rounded = Object.fromEntries(
+      Object.entries(counts).map(([operation, calls]) => [
+        operation,
+        Object.fromEntries(Object.entries(calls).map(([call, count]) => [call, +count.toFixed(2)])),
+      ]),
+    )
+    expect(rounded).toEqual({
+      setKeepalive: { setsockopt: 4 },
+      setUserTimeout: { setsockopt: 1 },
+      setDeadPeerTimeout: { setsockopt: rtoMax === null ? 5 : 6 },
+      getKeepalive: { getsockopt: 4 },
+      getUserTimeout: { getsockopt: 1 },
+      getTcpInfo: { getsockopt: 1 },
+      first: { setsockopt: 4, epoll_ctl: 1 },
+    })
+  })
+
+  test('crossings into native code', async () => {
+    const counts = await answerOf<Record<string, number>>(`${PROGRAM}
+      open(2).then(([socket, fresh]) => {
+        const binding = native()
+        let crossings = 0
+        for (const [name, call] of Object.entries(binding)) {
+          if (typeof call !== 'function') continue
+          binding[name] = (...given) => {
+            crossings++
+            return call(...given)
+          }
+        }
+        const counts = {}
+        const count = (name, action) => {
+          crossings = 0
+          action()
+          counts[name] = crossings
+        }
+        for (const [name, operation] of Object.entries(operations)) {
+          count(name, () => operation(socket, 1))
+        }
+        count('first', () => operations.setKeepalive(fresh, 1))
+        console.log(JSON.stringify(counts))
+        process.exit()
+      })`)
+    expect(counts).toEqual({
+      setKeepalive: 1,
+      setUserTimeout: 1,
+      setDeadPeerTimeout: 1,
+      getKeepalive: 1,
+      getUserTimeout: 1,
+      getTcpInfo: 1,
+      first: 2,
+    })
+  })
+
+  test('bytes left behind, the result aside: at most 100', async () => {
+    const flags = ['--expose-gc', '--min-semi-space-size=128', '--max-semi-space-size=128']
+    const bytes = await answerOf<Record<string, number>>(
+      `${PROGRAM}
+      // One object of each kind, as the caller keeps it.
+      const copies = {
+        getKeepalive: ({ enabled, idle, interval, count }) => ({ enabled, idle, interval, count }),
+        getTcpInfo: (info) => copyOf(info),
+      }
+      let copyOf
+      let kept
+      const perCall = (action) => {
+        const CALLS = 20_000
+        for (let i = 0; i < CALLS; i++) kept = action(i)
+        // The least of some: another thread may still have been compiling.
+        return Math.min(...Array.from({ length: 5 }, () => {
+          gc()
+          const before = process.memoryUsage().heapUsed
+          for (let i = 0; i < CALLS; i++) kept = action(i)
+          return (process.memoryUsage().heapUsed - before) / CALLS
+        }))
+      }
+      open(1).then(([socket]) => {
+        const fields = Object.keys(library.getTcpInfo(socket))
+        copyOf = Function('o', 'return {' + fields.map((key) => key + ': o.' + key) + '}')
+        const bytes = {}
+        for (const [name, operation] of Object.entries(operations)) {
+          bytes[name] = perCall((i) => operation(socket, i))
+          if (!(name in copies)) continue
+          const sample = operation(socket, 0)
+          bytes[name] -= perCall(() => copies[name](sample))
+        }
+        console.log(JSON.stringify(bytes))
+        process.exit(kept === null ? 1 : 0)
+      })`,
+      { flags },
+    )
+    for (const [operation, count] of Object.entries(bytes)) {
+      expect(count, operation).toBeLessThanOrEqual(100)
+    }
+  })
+})
