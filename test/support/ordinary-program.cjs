@@ -21,7 +21,12 @@ const TLS_CLIENT = {
 const seen = {}
 /** Ports differ from run to run. */
 const plain = (text) => String(text).replace(/\b\d{4,5}\b/g, 'PORT')
-const stack = () => plain(new Error('here').stack)
+/** Which of Node's own loops runs the ticks depends on what else is due, not on who is loaded. */
+const stack = () =>
+  plain(new Error('here').stack).replace(
+    /\n {4}at .*(runNextTicks|processTicksAndRejections).*/g,
+    '',
+  )
 
 /** Every event of an emitter in its order, with the listeners that it then has. */
 function follow(name, emitter) {
@@ -56,10 +61,7 @@ function describe(socket) {
 const notCache = (name) => !name.includes('Symbol(kSetKeepAlive')
 
 const inspected = (socket) =>
-  plain(inspect(socket, { depth: 0 }))
-    .replace(/\d+/g, 'N')
-    .split(/,?\n/)
-    .filter(notCache)
+  inspect(socket, { depth: 0 }).replace(/\d+/g, 'N').split(/,?\n/).filter(notCache)
 
 function enumerable(object) {
   const keys = []
