@@ -134,18 +134,18 @@ export function getTcpInfo(socket: Socket): TcpInfo {
   // object that grows costs several times the system call.
   const info: TcpInfo = {
     state: STATES[f[0] as number] ?? 'UNKNOWN',
-    retransmits: f[1] as number,
-    probes: f[2] as number,
-    backoff: f[3] as number,
-    rtoUs: f[4] as number,
-    rttUs: f[5] as number,
-    rttVarianceUs: f[6] as number,
+    retransmits: whole(f[1]),
+    probes: whole(f[2]),
+    backoff: whole(f[3]),
+    rtoUs: whole(f[4]),
+    rttUs: whole(f[5]),
+    rttVarianceUs: whole(f[6]),
     minRttUs: f[7] as number,
     receiveRttUs: f[8] as number,
-    unacknowledgedSegments: f[9] as number,
-    lostSegments: f[10] as number,
-    sackedSegments: f[11] as number,
-    retransmittedSegments: f[12] as number,
+    unacknowledgedSegments: whole(f[9]),
+    lostSegments: whole(f[10]),
+    sackedSegments: whole(f[11]),
+    retransmittedSegments: whole(f[12]),
     totalRetransmittedSegments: f[13] as number,
     notSentBytes: f[14] as number,
     sentBytes: f[15] as number,
@@ -154,20 +154,28 @@ export function getTcpInfo(socket: Socket): TcpInfo {
     receivedBytes: f[18] as number,
     sentSegments: f[19] as number,
     receivedSegments: f[20] as number,
-    lastDataSentMs: f[21] as number,
-    lastDataReceivedMs: f[22] as number,
-    lastAckReceivedMs: f[23] as number,
-    congestionWindowSegments: f[24] as number,
-    slowStartThresholdSegments: f[25] as number,
+    lastDataSentMs: whole(f[21]),
+    lastDataReceivedMs: whole(f[22]),
+    lastAckReceivedMs: whole(f[23]),
+    congestionWindowSegments: whole(f[24]),
+    slowStartThresholdSegments: whole(f[25]),
     sendWindowBytes: f[26] as number,
     receiveWindowBytes: f[27] as number,
     receiveSpaceBytes: f[28] as number,
-    sendMssBytes: f[29] as number,
-    receiveMssBytes: f[30] as number,
-    pathMtuBytes: f[31] as number,
+    sendMssBytes: whole(f[29]),
+    receiveMssBytes: whole(f[30]),
+    pathMtuBytes: whole(f[31]),
     deliveryRateBytesPerSecond: f[32] as number,
   }
   return length < COMPLETE_BYTES ? withoutAbsent(info) : info
+}
+
+/**
+ * A field that every kernel writes. V8 keeps a small whole number in place, a double
+ * in an object of its own.
+ */
+function whole(field: number | undefined): number {
+  return (field as number) >>> 0
 }
 
 /** The struct with all of these fields; tcpi_rcv_wnd of Linux 6.2 is the last of them. */

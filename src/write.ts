@@ -5,16 +5,21 @@ import { openDescriptor, type TcpHandle } from './handle.js'
 import { native, refusal } from './native.js'
 import { LEAVE, type Settings } from './settings.js'
 
+/** Writes the settings to a handle's descriptor. */
+export function write(handle: TcpHandle, settings: Settings, connecting: boolean): void {
+  writeTo(openDescriptor(handle), settings, connecting)
+}
+
 /**
  * Writes the settings; while connecting the user timeout is the connect's, and
  * the retransmission bound waits, because it would shorten the connect.
  */
-export function write(handle: TcpHandle, settings: Settings, connecting: boolean): void {
+export function writeTo(descriptor: number, settings: Settings, connecting: boolean): void {
   const userTimeout =
     connecting && settings.connectTimeout >= 0 ? settings.connectTimeout : settings.userTimeout
   const rtoMax = connecting ? LEAVE : settings.rtoMax
   const result = native().set(
-    openDescriptor(handle),
+    descriptor,
     userTimeout,
     rtoMax,
     settings.idle,

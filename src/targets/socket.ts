@@ -22,7 +22,7 @@ import {
 import { absorb, merge, type Settings, touched, UNTOUCHED } from '../settings.js'
 import { sweep, unsweep } from '../sweep.js'
 import { unwatch, watch } from '../watch.js'
-import { firstOption, write } from '../write.js'
+import { firstOption, write, writeTo } from '../write.js'
 
 /**
  * What was set on sockets that connect: for the descriptor that does not exist
@@ -35,12 +35,13 @@ export function applyToSocket(socket: Socket, settings: Settings): void {
   if (socket.destroyed) throw socketClosed()
   const handle = handleOf(socket)
   if (handle === undefined) throw notTcp(socket, 'setsockopt', firstOption(settings))
-  if (handle === null || isWithoutDescriptor(socket, handle)) {
+  const descriptor = handle === null ? -1 : descriptorToSet(socket, handle)
+  if (handle === null || descriptor < 0) {
     applyLater(socket, handle, settings)
     return
   }
   const connecting = socket.connecting || (changesOnConnect(settings) && isBoundOnly(socket))
-  write(handle, settings, connecting)
+  writeTo(descriptor, settings, connecting)
   const connection = connectionOf(handle) ?? connect(handle, socket, wanted.get(socket))
   // In a server's 'connection' event the record does not name its socket yet.
   connection.socket ??= unproxied(socket)
@@ -55,14 +56,16 @@ function whenConnected(socket: Socket, handle: TcpHandle, connection: Connection
   })
 }
 
-function isWithoutDescriptor(socket: Socket, handle: TcpHandle): boolean {
-  if (!NEEDS_CONNECTION) return handle.fd < 0
-  if (socket.connecting) return true
+/** The descriptor, asked for once; negative where the settings have to wait for it. */
+function descriptorToSet(socket: Socket, handle: TcpHandle): number {
+  if (!NEEDS_CONNECTION) return handle.fd
+  if (socket.connecting) return -1
+  const descriptor = openDescriptor(handle)
   // There will be no other event to wait for.
-  if (openDescriptor(handle) < 0) {
+  if (descriptor < 0) {
     throw unavailable('The descriptor of this socket cannot be had in this runtime.')
   }
-  return false
+  return descriptor
 }
 
 /** The record's settings are also what the socket wants of its next handle. */
