@@ -77,7 +77,7 @@ const MAX_PLANS = 100
 
 function planned(ms: unknown, options: unknown): Planned {
   const slowReader = checkDeadPeerTimeout(ms, options)
-  if (slowReader === 'keep' && process.platform !== 'linux') {
+  if (ms !== 0 && slowReader === 'keep' && process.platform !== 'linux') {
     throw unavailable(
       `slowReader: 'keep' needs Linux' TCP_INFO, which ${process.platform} has not. Use { slowReader: 'end' }: a live peer that does not read is given up then, too.`,
     )

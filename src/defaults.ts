@@ -4,7 +4,7 @@ import type { Server, Socket } from 'node:net'
 import { inspect } from 'node:util'
 import { planDeadPeerTimeout, settingsOf } from './dead-peer.js'
 import { debug } from './debug.js'
-import { invalidType, invalidValue, unavailable } from './errors.js'
+import { invalidType, invalidValue, received, unavailable } from './errors.js'
 import { type ConnectRequest, IS_NODE, NOT_NODE } from './handle.js'
 import { native } from './native.js'
 import type { SlowReader } from './plan.js'
@@ -33,7 +33,8 @@ export interface DefaultsOptions {
   scope?: DefaultsScope | undefined
   /**
    * Decides for each socket that connects. `host` is what the program asked for,
-   * where Node tells, else the address. Where it throws nothing is set, and that is
+   * where Node tells (it keeps the first name of a socket that connects anew), else
+   * the address. Where it throws nothing is set, and that is
    * told like a refusal of the kernel.
    */
   filter?: ((socket: Socket, destination: { host: string; port: number }) => boolean) | undefined
@@ -119,7 +120,7 @@ function check(options: unknown): Installed {
   }
   if (!SCOPES.has(scope)) {
     throw invalidValue(
-      `Expected 'client', 'server' or 'all' for options.scope but received ${String(scope)}.`,
+      `Expected 'client', 'server' or 'all' for options.scope but received ${received(scope)}.`,
     )
   }
   if (filter !== undefined && typeof filter !== 'function') {

@@ -1,5 +1,5 @@
 import { Socket } from 'node:net'
-import { invalidType } from './errors.js'
+import { invalidType, invalidValue, outOfRange } from './errors.js'
 import { connectionOf, handleOf, openDescriptor } from './handle.js'
 import {
   type DetectionPath,
@@ -10,7 +10,7 @@ import {
 import { native } from './native.js'
 import { rtoMaxForClosedWindow } from './plan.js'
 import { read } from './read.js'
-import { keepaliveSettings, type Settings, UNTOUCHED, userTimeoutSettings } from './settings.js'
+import { MAX_COUNT, MAX_MILLISECONDS, MAX_SECONDS, type Settings, UNTOUCHED } from './settings.js'
 import { systemDefaults } from './system-defaults.js'
 import { getTcpInfo } from './tcp-info.js'
 
@@ -22,7 +22,7 @@ import { getTcpInfo } from './tcp-info.js'
  * `planDeadPeerTimeout`, or a connected socket: then what the kernel has for it,
  * with its own round-trip time and retransmission timeout.
  *
- * @throws {TypeError} ERR_INVALID_ARG_TYPE.
+ * @throws {TypeError} ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE: an unknown field.
  * @throws {RangeError} ERR_OUT_OF_RANGE: not what the kernel takes.
  * @throws {Error} ERR_SOCKET_NOT_CONNECTED, ERR_SOCKET_CLOSED.
  * @see net/ipv4/tcp_timer.c; docs/detection.md for how well it holds
@@ -40,11 +40,38 @@ export function detectionTime(subject: DetectionSettings | Socket): DetectionTim
       subject,
     )
   }
-  const { idle, interval, count, userTimeout, connectTimeout } = subject
-  keepaliveSettings({ idle, interval, count })
-  if (userTimeout !== undefined) userTimeoutSettings(userTimeout)
-  if (connectTimeout !== undefined) userTimeoutSettings(connectTimeout)
+  checkSettings(subject)
   return kernelDetectionTime(subject, systemDefaults())
+}
+
+/** Each field's least and greatest value; a plan's other fields are known and say nothing here. */
+const RANGES: Record<string, readonly [least: number, greatest: number]> = {
+  idle: [1, MAX_SECONDS],
+  interval: [1, MAX_SECONDS],
+  count: [1, MAX_COUNT],
+  userTimeout: [0, MAX_MILLISECONDS],
+  connectTimeout: [0, MAX_MILLISECONDS],
+  rtoMax: [1000, 120_000],
+  silence: [0, MAX_MILLISECONDS],
+}
+const OF_A_PLAN = new Set(['enabled', 'ms', 'slowReader', 'detection'])
+
+function checkSettings(settings: object): void {
+  for (const [field, value] of Object.entries(settings)) {
+    const range = Object.hasOwn(RANGES, field) ? RANGES[field] : undefined
+    if (range === undefined) {
+      if (OF_A_PLAN.has(field)) continue
+      throw invalidValue(
+        `Unknown field ${field}. detectionTime takes enabled, ${Object.keys(RANGES).join(', ')}.`,
+      )
+    }
+    if (value === undefined || (field === 'rtoMax' && value === null)) continue
+    if (typeof value !== 'number') throw invalidType(field, 'a number', value)
+    const [least, greatest] = range
+    if (!Number.isInteger(value) || value < least || value > greatest) {
+      throw outOfRange(field, `a whole number from ${least} to ${greatest}`, value)
+    }
+  }
 }
 
 const USER_TIMEOUT = 0

@@ -82,7 +82,8 @@ function coded<E extends Error>(error: E, code: string): E & { code: string } {
   return Object.assign(error, { code })
 }
 
-function received(value: unknown): string {
+/** A value as an error message shows it; never throws. */
+export function received(value: unknown): string {
   if (value === null || value === undefined) return String(value)
   try {
     const name = typeof value === 'object' ? value.constructor?.name : undefined

@@ -1,4 +1,4 @@
-import { invalidType, invalidValue, outOfRange } from './errors.js'
+import { invalidType, invalidValue, outOfRange, received } from './errors.js'
 import { type DetectionTime, kernelDetectionTime, SWEEP_PERIOD } from './kernel-rules.js'
 import { MAX_COUNT, MAX_MILLISECONDS, MAX_SECONDS } from './settings.js'
 import type { SystemDefaults } from './system-defaults.js'
@@ -92,7 +92,7 @@ export function checkDeadPeerTimeout(ms: unknown, options: unknown): SlowReader 
     )
   }
   if (options === undefined) return 'keep'
-  if (typeof options !== 'object' || options === null) {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw invalidType('options', "an object such as { slowReader: 'keep' }", options)
   }
   for (const key of Object.keys(options)) {
@@ -102,7 +102,7 @@ export function checkDeadPeerTimeout(ms: unknown, options: unknown): SlowReader 
   const { slowReader = 'keep' } = options as { slowReader?: unknown }
   if (slowReader !== 'keep' && slowReader !== 'end') {
     throw invalidValue(
-      `Expected 'keep' or 'end' for options.slowReader but received ${String(slowReader)}.`,
+      `Expected 'keep' or 'end' for options.slowReader but received ${received(slowReader)}.`,
     )
   }
   return slowReader

@@ -42,13 +42,16 @@ const WORDS = {
 type NumberName = keyof typeof NUMBERS
 type WordName = keyof typeof WORDS
 
+/** node-gyp-build's own variable, and what Kubernetes sets for a service of this name. */
+const NOT_OURS = /^TCP_KEEPALIVE_(PREBUILD$|SERVICE_|PORT(_|$))/
+
 class Malformed extends Error {}
 
 function optionsFrom(environment: NodeJS.ProcessEnv): DefaultsOptions {
   const numbers: Partial<Record<NumberName, number>> = {}
   const words: Partial<Record<WordName, string>> = {}
   for (const [name, value = ''] of Object.entries(environment)) {
-    if (!name.startsWith(PREFIX)) continue
+    if (!name.startsWith(PREFIX) || NOT_OURS.test(name)) continue
     const field = name.slice(PREFIX.length)
     if (isNumber(field)) numbers[field] = numberFrom(name, value, NUMBERS[field])
     else if (isWord(field)) words[field] = wordFrom(name, value, WORDS[field])

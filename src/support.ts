@@ -9,6 +9,8 @@ export interface Support {
   readonly getKeepalive: true | string
   readonly setUserTimeout: true | string
   readonly getUserTimeout: true | string
+  /** Without `slowReader: 'end'`. */
+  readonly setDeadPeerTimeout: true | string
   readonly getTcpInfo: true | string
   /** `installDefaults` and `tcp-keepalive/register`. */
   readonly installDefaults: true | string
@@ -60,6 +62,9 @@ export const support: Support = {
   },
   get getUserTimeout() {
     return binary()
+  },
+  get setDeadPeerTimeout() {
+    return linuxOnly()
   },
   get getTcpInfo() {
     return linuxOnly()

@@ -4,6 +4,7 @@
  * while something waits for it.
  */
 
+import { AsyncResource } from 'node:async_hooks'
 import { constants } from 'node:os'
 import { debug } from './debug.js'
 import { type Connection, connectionOf, openDescriptor, type TcpHandle } from './handle.js'
@@ -11,7 +12,7 @@ import { SWEEP_PERIOD } from './kernel-rules.js'
 import { native } from './native.js'
 import { rtoMaxForClosedWindow } from './plan.js'
 import { UNTOUCHED } from './settings.js'
-import { giveUp } from './watch.js'
+import { giveUp, present } from './watch.js'
 import { write } from './write.js'
 
 interface Waiting {
@@ -22,14 +23,19 @@ interface Waiting {
 }
 
 const waiting = new Map<TcpHandle, Waiting>()
+const nobody = new AsyncResource('TCPKEEPALIVE')
 let timer: NodeJS.Timeout | undefined
 let descriptors = new Int32Array(64)
 
 /** Begins or ends to look at a connection, as its settings say. */
 export function sweep(handle: TcpHandle, connection: Connection): void {
   if (connection.settings.silence > 0) {
-    if (!waiting.has(handle)) waiting.set(handle, { since: 0, rtoMax: 0 })
-    timer ??= setInterval(look, SWEEP_PERIOD).unref()
+    const state = waiting.get(handle)
+    // The kernel has just been given what the settings say: the next look bounds it again.
+    if (state === undefined) waiting.set(handle, { since: 0, rtoMax: 0 })
+    else state.rtoMax = 0
+    // Nobody's context: the store of whoever came first would live as long as the timer.
+    timer ??= nobody.runInAsyncScope(() => setInterval(look, SWEEP_PERIOD).unref())
   } else {
     unsweep(handle)
   }
@@ -53,7 +59,7 @@ function look(): void {
   for (const handle of waiting.keys()) descriptors[count++] = openDescriptor(handle)
   native().sweep(descriptors.buffer, count)
   const now = performance.now()
-  const silent: Connection[] = []
+  const silent: [TcpHandle, Connection][] = []
   let index = 0
   for (const [handle, state] of waiting) {
     const answer = Math.max(0, descriptors[index++] as number)
@@ -76,9 +82,11 @@ function look(): void {
     // In that state the kernel counts neither, but with the bound two fit into the silence.
     const tried = (answer & TRIED) !== 0 || (uponData && state.rtoMax > 0)
     // An idle peer has a long silence behind it: what waits must have waited as long.
-    if (tried && Math.min(lastAck, now - state.since) >= silence) silent.push(connection)
+    if (tried && Math.min(lastAck, now - state.since) >= silence) silent.push([handle, connection])
   }
-  for (const connection of silent) {
+  for (const [handle, connection] of silent) {
+    // On its way to another process the socket is no longer this one's to end.
+    if (present(handle, connection, connection.ticket) === undefined) continue
     debug('nothing acknowledged for %d ms', connection.settings.silence)
     giveUp(connection, -constants.errno.ETIMEDOUT)
   }

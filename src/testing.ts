@@ -4,6 +4,7 @@
  */
 import type { Socket } from 'node:net'
 import { systemError, unavailable } from './errors.js'
+import { handleOf } from './handle.js'
 import { native } from './native.js'
 import { descriptorOf } from './read.js'
 
@@ -21,11 +22,12 @@ export interface PlugIn {
  * arrives is below 255, as it is everywhere but on the same link with GTSM).
  *
  * Sets IP_MINTTL (ip(7)) and IPV6_MINHOPCOUNT (ipv6(7)) to 255; plugging in sets
- * them to 0. Linux only.
+ * them to 0. Linux, and IPv4 on FreeBSD.
  *
  * @param socket A connected net.Socket or tls.TLSSocket.
  * @returns The function that plugs it in again; harmless when the socket is gone.
- * @throws {Error} ERR_SOCKET_NOT_CONNECTED, ERR_SOCKET_CLOSED, or the kernel's refusal.
+ * @throws {Error} ERR_SOCKET_NOT_CONNECTED, ERR_SOCKET_CLOSED,
+ * ERR_FEATURE_UNAVAILABLE_ON_PLATFORM, or the kernel's refusal.
  *
  * @example
  * const plugIn = unplug(socket)
@@ -33,9 +35,11 @@ export interface PlugIn {
  */
 export function unplug(socket: Socket): PlugIn {
   pull(descriptorOf(socket, 'SO_KEEPALIVE'), 1)
+  const handle = handleOf(socket)
   const plugIn = (): void => {
-    // Asked anew: the number may be another socket's by now.
-    if (!socket.destroyed) pull(descriptorOf(socket, 'SO_KEEPALIVE'), 0)
+    // Another connection of the same socket was never unplugged.
+    if (socket.destroyed || handleOf(socket) !== handle) return
+    pull(descriptorOf(socket, 'SO_KEEPALIVE'), 0)
   }
   return Object.assign(plugIn, { [Symbol.dispose]: plugIn })
 }

@@ -8,6 +8,7 @@
 import { AsyncResource } from 'node:async_hooks'
 import type { Socket } from 'node:net'
 import { constants } from 'node:os'
+import { getSystemErrorName } from 'node:util'
 import { debug } from './debug.js'
 import { systemError } from './errors.js'
 import {
@@ -29,8 +30,10 @@ let opened: number | undefined
 /** 0, or the (negative) errno with which watching is refused here. */
 export function watchable(): number {
   // Bun aborts the process when an add-on calls into libuv, and Deno's descriptors do not last.
-  opened ??= IS_NODE ? native().open(notified) : -constants.errno.ENOSYS
-  return opened
+  const result = opened ?? (IS_NODE ? native().open(notified) : -constants.errno.ENOSYS)
+  // Without a free descriptor it fails now and may succeed the next time.
+  if (result === 0 || getSystemErrorName(result) === 'ENOSYS') opened = result
+  return result
 }
 
 /** Watches the connection until its handle closes. */
@@ -108,7 +111,11 @@ function settle(handle: TcpHandle, connection: Connection, taken: number): void 
 }
 
 /** The socket, if the handle is still its own: a handle on its way to another process is not. */
-function present(handle: TcpHandle, connection: Connection, ticket: number): Socket | undefined {
+export function present(
+  handle: TcpHandle,
+  connection: Connection,
+  ticket: number,
+): Socket | undefined {
   const { socket } = connection
   return connection.ticket === ticket &&
     socket !== undefined &&

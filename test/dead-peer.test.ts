@@ -150,6 +150,19 @@ describe.concurrent('setDeadPeerTimeout', () => {
     expect(getUserTimeout(pair.client)).toBe(0)
   })
 
+  test('set once more while the window is closed, a peer that dies is still an error in time', async () => {
+    await using pair = await connectedPair({ prepare: (client) => setDeadPeerTimeout(client, MS) })
+    await closeWindow(pair)
+    await sleep(1100)
+    setDeadPeerTimeout(pair.client, MS)
+    await sleep(600)
+    unplug(pair.client)
+    // Counted from its last answer, which was before.
+    const { error, after } = await deathOf(pair.client)
+    expect(error).toMatchObject({ code: 'ETIMEDOUT', syscall: 'read' })
+    expect(after).toBeLessThan(MS + 1000)
+  })
+
   test('0 takes everything back, and Node sets keepalive again', async () => {
     await using pair = await connectedPair()
     const before = { ...getKeepalive(pair.client), enabled: false }
@@ -211,6 +224,17 @@ describe.concurrent('detectionTime of a socket', () => {
     expect(time.idle).toBe(90_000)
     expect(time.unacknowledged).toBeGreaterThan(900_000)
     expect(detectionTime({ idle: 60, interval: 10, count: 3 }).idle).toBe(90_000)
+  })
+
+  test.each([
+    [{ idel: 60 }, 'ERR_INVALID_ARG_VALUE'],
+    [{ initialDelay: 60_000 }, 'ERR_INVALID_ARG_VALUE'],
+    [{ rtoMax: -5 }, 'ERR_OUT_OF_RANGE'],
+    [{ silence: 'long' }, 'ERR_INVALID_ARG_TYPE'],
+    [{ idle: 60_000 }, 'ERR_OUT_OF_RANGE'],
+    [null, 'ERR_INVALID_ARG_TYPE'],
+  ])('%o is refused', (settings, code) => {
+    expect(() => detectionTime(settings as never)).toThrow(expect.objectContaining({ code }))
   })
 
   test('of a plan', () => {

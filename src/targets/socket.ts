@@ -51,10 +51,14 @@ export function applyToSocket(socket: Socket, settings: Settings): void {
 
 /** Apart, because a function that makes a closure allocates at each call, and this is the rare way. */
 function whenConnected(socket: Socket, handle: TcpHandle, connection: Connection): void {
+  if (awaited.has(connection)) return
+  awaited.add(connection)
   socket.prependOnceListener('connect', () => {
     orDestroy(socket, () => connected(handle, connection))
   })
 }
+
+const awaited = new WeakSet<Connection>()
 
 /** The descriptor, asked for once; negative where the settings have to wait for it. */
 function descriptorToSet(socket: Socket, handle: TcpHandle): number {
