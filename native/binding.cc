@@ -164,9 +164,11 @@ void Notify(void* context, const Watcher::Notice* notices, int count) {
     environment->integers[2 * i] = notices[i].descriptor;
     environment->integers[2 * i + 1] = notices[i].ticket;
   }
-  // As from any event of the loop: ticks and microtasks run when it is done.
-  environment->notify.MakeCallback(environment->env.Global(),
-                                   {Napi::Number::New(environment->env, count)});
+  // As from any event of the loop: ticks and microtasks run when it is done. Raw, because
+  // node-addon-api would end the process where an environment that ends takes no more calls.
+  const napi_value argument = Number(environment->env, count);
+  napi_make_callback(environment->env, nullptr, environment->env.Global(),
+                     environment->notify.Value(), 1, &argument, nullptr);
 }
 
 // An environment ends while the event loop still holds the poll handle: the
