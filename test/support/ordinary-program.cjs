@@ -19,14 +19,12 @@ const TLS_CLIENT = {
 }
 
 const seen = {}
-/** Ports differ from run to run. */
-const plain = (text) => String(text).replace(/\b\d{4,5}\b/g, 'PORT')
-/** Which of Node's own loops runs the ticks depends on what else is due, not on who is loaded. */
-const stack = () =>
-  plain(new Error('here').stack).replace(
-    /\n {4}at .*(runNextTicks|processTicksAndRejections).*/g,
-    '',
-  )
+/** Ports differ from run to run; which of Node's loops runs the ticks, with what else is due. */
+const plain = (text) =>
+  String(text)
+    .replace(/\n {4}at .*\(node:internal\/(process\/task_queues|timers):.*\)/g, '')
+    .replace(/\b\d{4,5}\b/g, 'PORT')
+const stack = () => plain(new Error('here').stack)
 
 /** Every event of an emitter in its order, with the listeners that it then has. */
 function follow(name, emitter) {
