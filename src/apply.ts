@@ -34,7 +34,7 @@ export function apply(target: Target, settings: Settings): void {
   }
 }
 
-/** An agent exists only where node:http is loaded already. */
+/** Loaded only here: a program that sets sockets alone needs no node:http. */
 function isAgent(target: unknown): target is Agent {
   return (
     typeof target === 'object' &&

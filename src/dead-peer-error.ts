@@ -1,6 +1,9 @@
 import { getSystemErrorName } from 'node:util'
 
-/** An error that the kernel made when it gave the peer up. */
+/**
+ * An error that the kernel made when it gave the peer up. Where it came inside another
+ * (fetch's `cause`, an AggregateError), these fields are the inner error's.
+ */
 export interface DeadPeerError extends NodeJS.ErrnoException {
   code: 'ETIMEDOUT' | 'EHOSTUNREACH' | 'EHOSTDOWN' | 'ENETUNREACH'
   errno: number

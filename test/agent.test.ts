@@ -295,45 +295,53 @@ describe.concurrent('what has no TCP options fails the request', () => {
 const [MAJOR = 0, MINOR = 0] = process.versions.node.split('.').map(Number)
 const KNOWS_PROXIES = MAJOR > 24 || (MAJOR === 24 && MINOR >= 5)
 
-describe.skipIf(!KNOWS_PROXIES).concurrent('an https.Agent with proxyEnv', () => {
-  const through = (port: number) =>
-    new HttpsAgent({
-      ...tlsClientOptions,
-      keepAlive: true,
-      ...{ proxyEnv: { HTTPS_PROXY: `http://127.0.0.1:${port}` } },
-    })
+describe
+  .skipIf(!KNOWS_PROXIES)
+  .concurrent(
+    `an https.Agent with proxyEnv${KNOWS_PROXIES ? '' : ' (skipped: this Node does not know it)'}`,
+    () => {
+      const through = (port: number) =>
+        new HttpsAgent({
+          ...tlsClientOptions,
+          keepAlive: true,
+          ...{ proxyEnv: { HTTPS_PROXY: `http://127.0.0.1:${port}` } },
+        })
 
-  test('the tunnel is set', async () => {
-    await using target = await listen(
-      createHttpsServer(tlsServerOptions, (_, response) => response.end()),
-    )
-    const proxy = createHttpServer().on('connect', (_, socket: Socket) => {
-      const upstream = connect(target.port, '127.0.0.1', () => {
-        socket.write('HTTP/1.1 200 Connection Established\r\n\r\n')
-        socket.pipe(upstream).pipe(socket)
+      test('the tunnel is set', async () => {
+        await using target = await listen(
+          createHttpsServer(tlsServerOptions, (_, response) => response.end()),
+        )
+        const proxy = createHttpServer().on('connect', (_, socket: Socket) => {
+          const upstream = connect(target.port, '127.0.0.1', () => {
+            socket.write('HTTP/1.1 200 Connection Established\r\n\r\n')
+            socket.pipe(upstream).pipe(socket)
+          })
+          socket.on('error', () => upstream.destroy())
+          upstream.on('error', () => socket.destroy())
+        })
+        await using listening = await listen(proxy)
+        const agent = through(listening.port)
+        setAll(agent)
+        const made = requestHttps({ agent, port: target.port, host: 'localhost' }).end()
+        const [response] = (await once(made, 'response')) as [IncomingMessage]
+        expect(made.socket?.remotePort).toBe(listening.port)
+        expectAll(made.socket as Socket)
+        await once(response.resume(), 'close')
+        await new Promise(setImmediate)
+        expectAll(made.socket as Socket)
+        agent.destroy()
       })
-      socket.on('error', () => upstream.destroy())
-      upstream.on('error', () => socket.destroy())
-    })
-    await using listening = await listen(proxy)
-    const agent = through(listening.port)
-    setAll(agent)
-    const made = requestHttps({ agent, port: target.port, host: 'localhost' }).end()
-    const [response] = (await once(made, 'response')) as [IncomingMessage]
-    expect(made.socket?.remotePort).toBe(listening.port)
-    expectAll(made.socket as Socket)
-    await once(response.resume(), 'close')
-    await new Promise(setImmediate)
-    expectAll(made.socket as Socket)
-    agent.destroy()
-  })
 
-  test('the connect to the proxy is bounded', async () => {
-    const silent = await silentPort()
-    const agent = through(silent.port)
-    setUserTimeout(agent, 1500)
-    const [error] = await once(requestHttps({ agent, port: 1, host: 'localhost' }).end(), 'error')
-    expect(error).toMatchObject({ code: 'ETIMEDOUT', syscall: 'connect' })
-    await silent.close()
-  })
-})
+      test('the connect to the proxy is bounded', async () => {
+        const silent = await silentPort()
+        const agent = through(silent.port)
+        setUserTimeout(agent, 1500)
+        const [error] = await once(
+          requestHttps({ agent, port: 1, host: 'localhost' }).end(),
+          'error',
+        )
+        expect(error).toMatchObject({ code: 'ETIMEDOUT', syscall: 'connect' })
+        await silent.close()
+      })
+    },
+  )

@@ -185,19 +185,21 @@ test.concurrent('round robin: a connection that comes with the answer to listen'
 const STRACE = spawnSync('strace', ['-f', '-o', '/dev/null', 'true']).status === 0
 
 // Without strace there is nobody to count system calls.
-describe.skipIf(!STRACE).concurrent('what a connection costs', () => {
-  const COUNT = 20
+describe
+  .skipIf(!STRACE)
+  .concurrent(`what a connection costs${STRACE ? '' : ' (skipped: strace is missing)'}`, () => {
+    const COUNT = 20
 
-  for (const [policy, perConnection] of [
-    ['round robin', 1],
-    ['none', 0],
-  ] as const) {
-    test(`${policy}: each option is set ${perConnection} times per connection`, async () => {
-      const folder = mkdtempSync(join(tmpdir(), 'cluster-'))
-      const trace = join(folder, 'trace')
-      await primary(
-        policy,
-        `const one = await worker()
+    for (const [policy, perConnection] of [
+      ['round robin', 1],
+      ['none', 0],
+    ] as const) {
+      test(`${policy}: each option is set ${perConnection} times per connection`, async () => {
+        const folder = mkdtempSync(join(tmpdir(), 'cluster-'))
+        const trace = join(folder, 'trace')
+        await primary(
+          policy,
+          `const one = await worker()
          await one.tell('set', ${SET})
          const { port } = await one.tell('listen', ${ANY_PORT})
          for (let i = 0; i < ${COUNT}; i++) {
@@ -205,15 +207,15 @@ describe.skipIf(!STRACE).concurrent('what a connection costs', () => {
            await one.next('connection')
          }
          answer({})`,
-        { wrapper: ['strace', '-f', '-e', 'trace=setsockopt', '-o', trace] },
-      )
-      const calls = readFileSync(trace, 'utf8')
-      rmSync(folder, { recursive: true })
-      const listeners = policy === 'none' ? 1 : 0
-      for (const option of ['SO_KEEPALIVE', 'TCP_KEEPINTVL', 'TCP_USER_TIMEOUT']) {
-        const count = calls.match(new RegExp(`, ${option}, `, 'g'))?.length ?? 0
-        expect(count, option).toBe(perConnection * COUNT + listeners)
-      }
-    })
-  }
-})
+          { wrapper: ['strace', '-f', '-e', 'trace=setsockopt', '-o', trace] },
+        )
+        const calls = readFileSync(trace, 'utf8')
+        rmSync(folder, { recursive: true })
+        const listeners = policy === 'none' ? 1 : 0
+        for (const option of ['SO_KEEPALIVE', 'TCP_KEEPINTVL', 'TCP_USER_TIMEOUT']) {
+          const count = calls.match(new RegExp(`, ${option}, `, 'g'))?.length ?? 0
+          expect(count, option).toBe(perConnection * COUNT + listeners)
+        }
+      })
+    }
+  })

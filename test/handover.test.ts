@@ -400,48 +400,54 @@ type Bound = new (options: { host: string; port?: number }) => { address(): Addr
 const { BoundSocket } = net as unknown as { BoundSocket?: Bound }
 
 /** net.BoundSocket is in Node 26 and in the last releases of 24. */
-describe.skipIf(BoundSocket === undefined).concurrent('BoundSocket', () => {
-  const bound = () => new (BoundSocket as Bound)({ host: '127.0.0.1' })
-  const boundSocket = () => new Socket({ handle: bound() } as SocketConstructorOpts)
+describe
+  .skipIf(BoundSocket === undefined)
+  .concurrent(
+    `BoundSocket${BoundSocket === undefined ? ' (skipped: this Node has none)' : ''}`,
+    () => {
+      const bound = () => new (BoundSocket as Bound)({ host: '127.0.0.1' })
+      const boundSocket = () => new Socket({ handle: bound() } as SocketConstructorOpts)
 
-  test('set before it connects', async () => {
-    await using listening = await listen(createServer())
-    const socket = boundSocket()
-    setAll(socket)
-    expectAll(socket)
-    socket.connect(listening.port, '127.0.0.1')
-    await once(socket, 'connect')
-    expectAll(socket)
-    socket.setKeepAlive(true, 1000)
-    expectAll(socket)
-    socket.destroy()
-  })
+      test('set before it connects', async () => {
+        await using listening = await listen(createServer())
+        const socket = boundSocket()
+        setAll(socket)
+        expectAll(socket)
+        socket.connect(listening.port, '127.0.0.1')
+        await once(socket, 'connect')
+        expectAll(socket)
+        socket.setKeepAlive(true, 1000)
+        expectAll(socket)
+        socket.destroy()
+      })
 
-  test('set while it connects', async () => {
-    await using listening = await listen(createServer())
-    const socket = boundSocket()
-    socket.connect(listening.port, '127.0.0.1')
-    setAll(socket)
-    await once(socket, 'connect')
-    expectAll(socket)
-    socket.destroy()
-  })
+      test('set while it connects', async () => {
+        await using listening = await listen(createServer())
+        const socket = boundSocket()
+        socket.connect(listening.port, '127.0.0.1')
+        setAll(socket)
+        await once(socket, 'connect')
+        expectAll(socket)
+        socket.destroy()
+      })
 
-  test('the connect is bounded', async () => {
-    const silent = await silentPort()
-    const socket = boundSocket()
-    setUserTimeout(socket, 1500)
-    socket.connect(silent.port, '127.0.0.1')
-    const [error] = await once(socket, 'error')
-    expect(error).toMatchObject({ code: 'ETIMEDOUT', syscall: 'connect' })
-    await silent.close()
-  })
+      test('the connect is bounded', async () => {
+        const silent = await silentPort()
+        const socket = boundSocket()
+        setUserTimeout(socket, 1500)
+        socket.connect(silent.port, '127.0.0.1')
+        const [error] = await once(socket, 'error')
+        expect(error).toMatchObject({ code: 'ETIMEDOUT', syscall: 'connect' })
+        await silent.close()
+      })
 
-  // Without strace there is nobody to tell what came first.
-  test.skipIf(!STRACE)('what would shorten the connect waits for its end', async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'bound-'))
-    const trace = join(folder, 'trace')
-    const program = `
+      // Without strace there is nobody to tell what came first.
+      test.skipIf(!STRACE)(
+        `what would shorten the connect waits for its end${STRACE ? '' : ' (skipped: strace is missing)'}`,
+        async () => {
+          const folder = mkdtempSync(join(tmpdir(), 'bound-'))
+          const trace = join(folder, 'trace')
+          const program = `
       const net = require('node:net')
       const { setDeadPeerTimeout } = require('tcp-keepalive')
       const server = net.createServer().listen(0, '127.0.0.1', () => {
@@ -450,63 +456,65 @@ describe.skipIf(BoundSocket === undefined).concurrent('BoundSocket', () => {
         console.log(JSON.stringify(plan))
         socket.connect(server.address().port, '127.0.0.1', () => setImmediate(process.exit))
       })`
-    const strace = ['strace', '-f', '-e', 'trace=setsockopt,connect', '-o', trace]
-    const { code, stdout } = await run([...strace, process.execPath, '-e', program])
-    expect(code).toBe(0)
-    const calls = readFileSync(trace, 'utf8')
-    rmSync(folder, { recursive: true })
-    const [before = '', after = ''] = calls.split(/connect\(.*AF_INET.*$/m)
-    const { connectTimeout, rtoMax } = JSON.parse(stdout) as DeadPeerPlan
-    expect(before).toContain(`TCP_USER_TIMEOUT, [${connectTimeout}]`)
-    expect(before).not.toMatch(RTO_MAX)
-    if (rtoMax === null) expect(after).not.toMatch(RTO_MAX)
-    else expect(after).toMatch(RTO_MAX)
-  })
+          const strace = ['strace', '-f', '-e', 'trace=setsockopt,connect', '-o', trace]
+          const { code, stdout } = await run([...strace, process.execPath, '-e', program])
+          expect(code).toBe(0)
+          const calls = readFileSync(trace, 'utf8')
+          rmSync(folder, { recursive: true })
+          const [before = '', after = ''] = calls.split(/connect\(.*AF_INET.*$/m)
+          const { connectTimeout, rtoMax } = JSON.parse(stdout) as DeadPeerPlan
+          expect(before).toContain(`TCP_USER_TIMEOUT, [${connectTimeout}]`)
+          expect(before).not.toMatch(RTO_MAX)
+          if (rtoMax === null) expect(after).not.toMatch(RTO_MAX)
+          else expect(after).toMatch(RTO_MAX)
+        },
+      )
 
-  test('a port that refuses is an error, not a connection', async () => {
-    const listening = await listen(createServer())
-    await listening[Symbol.asyncDispose]()
-    const socket = boundSocket()
-    setAll(socket)
-    // Long enough for the watcher to have looked at it.
-    await new Promise((resolve) => setTimeout(resolve, 150))
-    let connected = false
-    socket.on('connect', () => {
-      connected = true
-    })
-    socket.connect(listening.port, '127.0.0.1')
-    const [error] = await once(socket, 'error')
-    expect(error).toMatchObject({ code: 'ECONNREFUSED' })
-    expect(connected).toBe(false)
-  })
+      test('a port that refuses is an error, not a connection', async () => {
+        const listening = await listen(createServer())
+        await listening[Symbol.asyncDispose]()
+        const socket = boundSocket()
+        setAll(socket)
+        // Long enough for the watcher to have looked at it.
+        await new Promise((resolve) => setTimeout(resolve, 150))
+        let connected = false
+        socket.on('connect', () => {
+          connected = true
+        })
+        socket.connect(listening.port, '127.0.0.1')
+        const [error] = await once(socket, 'error')
+        expect(error).toMatchObject({ code: 'ECONNREFUSED' })
+        expect(connected).toBe(false)
+      })
 
-  test('a peer that dies', async () => {
-    await using listening = await listen(createServer())
-    const socket = boundSocket()
-    setKeepalive(socket, { idle: 1, interval: 1 })
-    setUserTimeout(socket, 1500)
-    socket.connect(listening.port, '127.0.0.1')
-    await once(socket, 'connect')
-    socket.pause()
-    unplug(socket)
-    const [error] = await once(socket, 'error')
-    expect(isDeadPeerError(error)).toBe(true)
-  })
+      test('a peer that dies', async () => {
+        await using listening = await listen(createServer())
+        const socket = boundSocket()
+        setKeepalive(socket, { idle: 1, interval: 1 })
+        setUserTimeout(socket, 1500)
+        socket.connect(listening.port, '127.0.0.1')
+        await once(socket, 'connect')
+        socket.pause()
+        unplug(socket)
+        const [error] = await once(socket, 'error')
+        expect(isDeadPeerError(error)).toBe(true)
+      })
 
-  test('that a server listens on', async () => {
-    const server = createServer()
-    setAll(server)
-    server.listen(bound())
-    await once(server, 'listening')
-    const accepted = once(server, 'connection') as Promise<[Socket]>
-    const client = connect((server.address() as AddressInfo).port, '127.0.0.1')
-    const [socket] = await accepted
-    expectAll(socket)
-    client.destroy()
-    socket.destroy()
-    server.close()
-  })
-})
+      test('that a server listens on', async () => {
+        const server = createServer()
+        setAll(server)
+        server.listen(bound())
+        await once(server, 'listening')
+        const accepted = once(server, 'connection') as Promise<[Socket]>
+        const client = connect((server.address() as AddressInfo).port, '127.0.0.1')
+        const [socket] = await accepted
+        expectAll(socket)
+        client.destroy()
+        socket.destroy()
+        server.close()
+      })
+    },
+  )
 
 const descriptorOf = (socket: Socket): number =>
   (socket as unknown as { _handle: { fd: number } })._handle.fd

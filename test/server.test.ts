@@ -530,7 +530,7 @@ describe.concurrent('what an accepted connection costs', () => {
   for (const prepare of ['{}', '{ keepAlive: true }']) {
     // Without strace there is nobody to count system calls.
     test.skipIf(!STRACE)(
-      `${COUNT} connections, createServer(${prepare}): no setsockopt, one epoll_ctl more than Node's own`,
+      `${COUNT} connections, createServer(${prepare}): no setsockopt, one epoll_ctl more than Node's own${STRACE ? '' : ' (skipped: strace is missing)'}`,
       async () => {
         using trace = temporaryFolder()
         const file = join(trace.path, 'trace')
