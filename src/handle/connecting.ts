@@ -19,9 +19,9 @@ export function onConnecting(listener: ConnectListener): void {
     define(
       prototype,
       method,
-      function connect(this: TcpHandle, request: ConnectRequest, ...address: unknown[]): number {
-        const result = Reflect.apply(original, this, [request, ...address]) as number
-        if (result === 0) begun(this, request)
+      function connect(this: TcpHandle, ...args: [ConnectRequest, ...unknown[]]): number {
+        const result = original.apply(this, args)
+        if (result === 0) begun(this, args[0])
         return result
       },
     )
