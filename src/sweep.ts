@@ -11,7 +11,7 @@ import { type Connection, connectionOf, openDescriptor, type TcpHandle } from '.
 import { SWEEP_PERIOD } from './kernel-rules.js'
 import { native } from './native.js'
 import { aheadOfSilence, rtoMaxForClosedWindow, rtoMaxForStuckData } from './plan.js'
-import { UNTOUCHED } from './settings.js'
+import { type Settings, UNTOUCHED } from './settings.js'
 import { type SystemDefaults, systemDefaults } from './system-defaults.js'
 import { giveUp, present } from './watch.js'
 import { write } from './write.js'
@@ -29,7 +29,6 @@ interface Waiting {
 const waiting = new Map<TcpHandle, Waiting>()
 const nobody = new AsyncResource('TCPKEEPALIVE')
 let timer: NodeJS.Timeout | undefined
-let pairs = new Int32Array(64)
 let host: SystemDefaults | undefined
 
 /** Begins or ends to look at a connection, as its settings say. */
@@ -39,7 +38,7 @@ export function sweep(handle: TcpHandle, connection: Connection): void {
       waiting.set(handle, { since: 0, rtoMax: 0, acknowledged: 0, progress: 0 })
     }
     // Nobody's context: the store of whoever came first would live as long as the timer.
-    timer ??= nobody.runInAsyncScope(() => setInterval(look, SWEEP_PERIOD).unref())
+    timer ??= nobody.runInAsyncScope(() => setInterval(() => look(), SWEEP_PERIOD).unref())
   } else {
     unsweep(handle)
   }
@@ -57,48 +56,28 @@ const TRIED = 1
 const CLOSED = 2
 const IN_FLIGHT = 4
 
-function look(): void {
-  if (pairs.length < 2 * waiting.size) pairs = new Int32Array(4 * waiting.size)
-  let count = 0
-  for (const handle of waiting.keys()) pairs[2 * count++] = openDescriptor(handle)
-  native().sweep(pairs.buffer, count)
+/** So many at a time: between two batches the event loop goes round. */
+const BATCH = 1000
+const pairs = new Int32Array(2 * BATCH)
+
+function look(rest: Iterable<[TcpHandle, Waiting]> = waiting.entries()): void {
+  const batch: [TcpHandle, Waiting][] = []
+  for (const entry of rest) {
+    pairs[2 * batch.length] = openDescriptor(entry[0])
+    if (batch.push(entry) === BATCH) break
+  }
+  native().sweep(pairs.buffer, batch.length)
   const now = performance.now()
   const silent: [TcpHandle, Connection][] = []
   let index = 0
-  for (const [handle, state] of waiting) {
+  for (const [handle, state] of batch) {
+    const connection = connectionOf(handle)
     const answer = Math.max(0, pairs[index++] as number)
     const acknowledged = pairs[index++] as number
-    if (answer === 0) state.since = 0
-    else if (state.since === 0) state.since = now
-    if (answer === 0 || acknowledged !== state.acknowledged) {
-      state.acknowledged = acknowledged
-      state.progress = now
-    }
-    const closed = (answer & CLOSED) !== 0
-    if (!closed && state.rtoMax === 0 && (answer & TRIED) === 0) continue
-    const connection = connectionOf(handle)
     if (connection === undefined) continue
-    const { silence, rtoMax } = connection.settings
-    const lastAck = answer >> 3
-    const stuck = closed && (answer & IN_FLIGHT) !== 0
-    let needed = silence
-    // An older kernel does not know the option.
-    if (rtoMax > 0 && stuck) {
-      host ??= systemDefaults()
-      const lasting = rtoMaxForStuckData(silence, now - state.progress - lastAck, host.retries2)
-      bound(handle, state, aheadOfSilence(lasting, lastAck))
-      // As many probes must be lost as without the longer bound.
-      needed = (silence * lasting) / rtoMaxForClosedWindow(silence)
-    } else if (rtoMax > 0 && closed) {
-      bound(handle, state, rtoMaxForClosedWindow(silence))
-    } else if (state.rtoMax > 0) {
-      bound(handle, state, rtoMax)
-      state.rtoMax = 0
+    if (isSilent(handle, state, connection.settings, answer, acknowledged, now)) {
+      silent.push([handle, connection])
     }
-    // In that state the kernel counts neither, but with the bound five fit into the silence.
-    const tried = (answer & TRIED) !== 0 || (stuck && state.rtoMax > 0)
-    // An idle peer has a long silence behind it: what waits must have waited as long.
-    if (tried && Math.min(lastAck, now - state.since) >= needed) silent.push([handle, connection])
   }
   for (const [handle, connection] of silent) {
     // On its way to another process the socket is no longer this one's to end.
@@ -106,6 +85,45 @@ function look(): void {
     debug('nothing acknowledged for %d ms', connection.settings.silence)
     giveUp(connection, -constants.errno.ETIMEDOUT)
   }
+  if (batch.length === BATCH) setImmediate(look, rest).unref()
+}
+
+/** What is answered of one connection, and what that says of its peer. */
+function isSilent(
+  handle: TcpHandle,
+  state: Waiting,
+  { silence, rtoMax }: Settings,
+  answer: number,
+  acknowledged: number,
+  now: number,
+): boolean {
+  if (answer === 0) state.since = 0
+  else if (state.since === 0) state.since = now
+  if (answer === 0 || acknowledged !== state.acknowledged) {
+    state.acknowledged = acknowledged
+    state.progress = now
+  }
+  const lastAck = answer >> 3
+  const closed = (answer & CLOSED) !== 0
+  const stuck = closed && (answer & IN_FLIGHT) !== 0
+  let needed = silence
+  // An older kernel does not know the option.
+  if (rtoMax > 0 && stuck) {
+    host ??= systemDefaults()
+    const lasting = rtoMaxForStuckData(silence, now - state.progress - lastAck, host.retries2)
+    bound(handle, state, aheadOfSilence(lasting, lastAck))
+    // As many probes must be lost as without the longer bound.
+    needed = (silence * lasting) / rtoMaxForClosedWindow(silence)
+  } else if (rtoMax > 0 && closed) {
+    bound(handle, state, rtoMaxForClosedWindow(silence))
+  } else if (state.rtoMax > 0) {
+    bound(handle, state, rtoMax)
+    state.rtoMax = 0
+  }
+  // Of stuck data the kernel counts neither, but with the bound several fit into the silence.
+  const tried = (answer & TRIED) !== 0 || (stuck && state.rtoMax > 0)
+  // An idle peer has a long silence behind it: what waits must have waited as long.
+  return tried && Math.min(lastAck, now - state.since) >= needed
 }
 
 /**
