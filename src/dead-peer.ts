@@ -35,12 +35,17 @@ import { type SystemDefaults, systemDefaults } from './system-defaults.js'
  * @throws {TypeError} ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE: nothing was set.
  * @throws {RangeError} ERR_OUT_OF_RANGE: nothing was set.
  * @throws {Error} ERR_SOCKET_CLOSED, ERR_FEATURE_UNAVAILABLE_ON_PLATFORM.
- * @throws {SocketOptionError} The kernel refused. A socket that is not connected yet
- * is destroyed with that error instead.
+ * @throws {SocketOptionError} The kernel refused; ENOTSUP for a Unix-domain socket. Where
+ * the settings have to wait for a descriptor it is not thrown: the socket is destroyed with
+ * it, a server's is its `'error'`, an agent's the request's.
+ * @platform Linux. Elsewhere only with `slowReader: 'end'`, as `setUserTimeout`.
  * @see tcp(7); net/ipv4/tcp_timer.c; docs/detection.md for what was measured
  *
  * @example
- * setDeadPeerTimeout(socket, 30_000)
+ * const { idle, interval, count } = setDeadPeerTimeout(socket, 30_000)
+ * getKeepalive(socket) // => { enabled: true, idle, interval, count }
+ * setDeadPeerTimeout(socket, 0) // takes it back
+ * getKeepalive(socket).enabled // => false
  */
 export function setDeadPeerTimeout(
   target: Target,
@@ -57,9 +62,15 @@ export function setDeadPeerTimeout(
  * error then. Touches nothing.
  *
  * @throws {TypeError | RangeError} As `setDeadPeerTimeout`.
+ * @throws {Error} ERR_FEATURE_UNAVAILABLE_ON_PLATFORM: `'keep'` where there is no TCP_INFO.
+ * @platform As `setDeadPeerTimeout`.
+ * @see tcp(7); net/ipv4/tcp_timer.c; docs/detection.md for what was measured
  *
  * @example
- * console.log(planDeadPeerTimeout(60_000))
+ * const plan = planDeadPeerTimeout(60_000)
+ * plan.idle // => 27
+ * plan.interval // => 9
+ * plan.count // => 3
  */
 export function planDeadPeerTimeout(ms: number, options?: DeadPeerOptions): DeadPeerPlan {
   return planned(ms, options).plan
