@@ -16,12 +16,16 @@ const root = join(__dirname, '..')
 const folder = join(root, 'build', 'doc-examples')
 const file = join(folder, 'examples.ts')
 
+/** The functions and `support`, which are what can be called. */
+const callable = (exports: object): string[] =>
+  Object.keys(exports).filter((name) => name !== 'default' && name !== 'SocketOptionError')
+
 /** What an example finds around it. */
 const WORLD = `
 import { once } from 'node:events'
 import net, { type Socket } from 'node:net'
-import { ${Object.keys(keepalive).join(', ')} } from 'tcp-keepalive'
-import { ${Object.keys(testing).join(', ')} } from 'tcp-keepalive/testing'
+import { ${callable(keepalive).join(', ')} } from 'tcp-keepalive'
+import { ${callable(testing).join(', ')} } from 'tcp-keepalive/testing'
 
 interface World {
   socket: Socket
@@ -64,9 +68,10 @@ describe.concurrent('the examples of the doc comments', async () => {
   const examples = await write()
 
   test('every public function has one', () => {
-    const names = Object.keys({ ...keepalive, ...testing })
+    const names = [...callable(keepalive), ...callable(testing)]
     const shown = new Set(examples.map(({ name }) => name))
-    expect(names.filter((name) => !shown.has(name))).toEqual(['SocketOptionError'])
+    expect(names.length).toBeGreaterThan(0)
+    expect(names.filter((name) => !shown.has(name))).toEqual([])
   })
 
   test('they compile', async () => {
