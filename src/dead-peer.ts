@@ -32,6 +32,8 @@ import { type SystemDefaults, systemDefaults } from './system-defaults.js'
  * @param target A socket, connected or not; a server; an http(s) agent; an http2 session.
  * @param ms 2000 to 2147483647, or 0 to take everything back: keepalive off, and the
  * host's defaults.
+ * @param options `slowReader`: `'keep'`, which is the default, or `'end'`.
+ * @returns The plan: what was set, and what comes of it.
  * @throws {TypeError} ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE: nothing was set.
  * @throws {RangeError} ERR_OUT_OF_RANGE: nothing was set.
  * @throws {Error} ERR_SOCKET_CLOSED, ERR_FEATURE_UNAVAILABLE_ON_PLATFORM.
@@ -61,6 +63,8 @@ export function setDeadPeerTimeout(
  * What `setDeadPeerTimeout` would set on this host, and when a silent peer would be an
  * error then. Touches nothing.
  *
+ * @param ms 2000 to 2147483647 **milliseconds**, or 0.
+ * @param options `slowReader`: `'keep'`, which is the default, or `'end'`.
  * @throws {TypeError | RangeError} As `setDeadPeerTimeout`.
  * @throws {Error} ERR_FEATURE_UNAVAILABLE_ON_PLATFORM: `'keep'` where there is no TCP_INFO.
  * @platform As `setDeadPeerTimeout`.

@@ -66,6 +66,8 @@ const installed: Installed[] = []
  * workers and processes that did not install them, sockets that were open before or
  * were made of a descriptor.
  *
+ * @param options At least one of `keepalive`, `userTimeout` and `deadPeerTimeout`, in the
+ * units and ranges of the functions for one socket.
  * @returns The undo: what connects, or begins to listen, from then on is as it would
  * have been. Harmless when called again.
  * @throws {TypeError | RangeError} As the functions for one socket do.

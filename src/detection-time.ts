@@ -22,6 +22,7 @@ import { getTcpInfo } from './tcp-info.js'
  * `planDeadPeerTimeout`, or a connected socket: then what the kernel has for it,
  * with its own round-trip time and retransmission timeout.
  *
+ * @param subject Settings in the units of the setters, within their ranges; or a socket.
  * @throws {TypeError} ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE: an unknown field.
  * @throws {RangeError} ERR_OUT_OF_RANGE: not what the kernel takes.
  * @throws {Error} ERR_SOCKET_NOT_CONNECTED, ERR_SOCKET_CLOSED,
