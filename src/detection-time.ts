@@ -115,7 +115,7 @@ function timeOfSocket(socket: Socket): DetectionTime {
 /** An older kernel does not know the option, and then has its own bound. */
 function rtoMaxOf(descriptor: number, wanted: Settings): number | null {
   // The sweep's, which is in force only while the peer's window is closed.
-  if (wanted.silence > 0 && wanted.rtoMax > 0) return rtoMaxForClosedWindow(wanted.silence, 0)
+  if (wanted.silence > 0 && wanted.rtoMax > 0) return rtoMaxForClosedWindow(wanted.silence)
   const binding = native()
   return binding.get(descriptor, 1 << RTO_MAX) === 0 ? (binding.integers[RTO_MAX] as number) : null
 }

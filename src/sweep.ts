@@ -10,8 +10,9 @@ import { debug } from './debug.js'
 import { type Connection, connectionOf, openDescriptor, type TcpHandle } from './handle.js'
 import { SWEEP_PERIOD } from './kernel-rules.js'
 import { native } from './native.js'
-import { rtoMaxForClosedWindow } from './plan.js'
+import { aheadOfSilence, rtoMaxForClosedWindow, rtoMaxForStuckData } from './plan.js'
 import { UNTOUCHED } from './settings.js'
+import { type SystemDefaults, systemDefaults } from './system-defaults.js'
 import { giveUp, present } from './watch.js'
 import { write } from './write.js'
 
@@ -20,17 +21,23 @@ interface Waiting {
   since: number
   /** TCP_RTO_MAX_MS while the peer's window is closed; else 0, and as the settings have it. */
   rtoMax: number
+  /** The low bits of the bytes that the peer has acknowledged, and when they last changed. */
+  acknowledged: number
+  progress: number
 }
 
 const waiting = new Map<TcpHandle, Waiting>()
 const nobody = new AsyncResource('TCPKEEPALIVE')
 let timer: NodeJS.Timeout | undefined
-let descriptors = new Int32Array(64)
+let pairs = new Int32Array(64)
+let host: SystemDefaults | undefined
 
 /** Begins or ends to look at a connection, as its settings say. */
 export function sweep(handle: TcpHandle, connection: Connection): void {
   if (connection.settings.silence > 0) {
-    if (!waiting.has(handle)) waiting.set(handle, { since: 0, rtoMax: 0 })
+    if (!waiting.has(handle)) {
+      waiting.set(handle, { since: 0, rtoMax: 0, acknowledged: 0, progress: 0 })
+    }
     // Nobody's context: the store of whoever came first would live as long as the timer.
     timer ??= nobody.runInAsyncScope(() => setInterval(look, SWEEP_PERIOD).unref())
   } else {
@@ -51,35 +58,47 @@ const CLOSED = 2
 const IN_FLIGHT = 4
 
 function look(): void {
-  if (descriptors.length < waiting.size) descriptors = new Int32Array(2 * waiting.size)
+  if (pairs.length < 2 * waiting.size) pairs = new Int32Array(4 * waiting.size)
   let count = 0
-  for (const handle of waiting.keys()) descriptors[count++] = openDescriptor(handle)
-  native().sweep(descriptors.buffer, count)
+  for (const handle of waiting.keys()) pairs[2 * count++] = openDescriptor(handle)
+  native().sweep(pairs.buffer, count)
   const now = performance.now()
   const silent: [TcpHandle, Connection][] = []
   let index = 0
   for (const [handle, state] of waiting) {
-    const answer = Math.max(0, descriptors[index++] as number)
+    const answer = Math.max(0, pairs[index++] as number)
+    const acknowledged = pairs[index++] as number
     if (answer === 0) state.since = 0
     else if (state.since === 0) state.since = now
+    if (answer === 0 || acknowledged !== state.acknowledged) {
+      state.acknowledged = acknowledged
+      state.progress = now
+    }
     const closed = (answer & CLOSED) !== 0
     if (!closed && state.rtoMax === 0 && (answer & TRIED) === 0) continue
     const connection = connectionOf(handle)
     if (connection === undefined) continue
     const { silence, rtoMax } = connection.settings
     const lastAck = answer >> 3
-    const uponData = closed && (answer & IN_FLIGHT) !== 0
+    const stuck = closed && (answer & IN_FLIGHT) !== 0
+    let needed = silence
     // An older kernel does not know the option.
-    if (rtoMax > 0 && closed) {
-      bound(handle, state, rtoMaxForClosedWindow(silence, uponData ? lastAck : 0))
+    if (rtoMax > 0 && stuck) {
+      host ??= systemDefaults()
+      const lasting = rtoMaxForStuckData(silence, now - state.progress - lastAck, host.retries2)
+      bound(handle, state, aheadOfSilence(lasting, lastAck))
+      // As many probes must be lost as without the longer bound.
+      needed = (silence * lasting) / rtoMaxForClosedWindow(silence)
+    } else if (rtoMax > 0 && closed) {
+      bound(handle, state, rtoMaxForClosedWindow(silence))
     } else if (state.rtoMax > 0) {
       bound(handle, state, rtoMax)
       state.rtoMax = 0
     }
-    // In that state the kernel counts neither, but with the bound two fit into the silence.
-    const tried = (answer & TRIED) !== 0 || (uponData && state.rtoMax > 0)
+    // In that state the kernel counts neither, but with the bound five fit into the silence.
+    const tried = (answer & TRIED) !== 0 || (stuck && state.rtoMax > 0)
     // An idle peer has a long silence behind it: what waits must have waited as long.
-    if (tried && Math.min(lastAck, now - state.since) >= silence) silent.push([handle, connection])
+    if (tried && Math.min(lastAck, now - state.since) >= needed) silent.push([handle, connection])
   }
   for (const [handle, connection] of silent) {
     // On its way to another process the socket is no longer this one's to end.
