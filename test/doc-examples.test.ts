@@ -16,9 +16,9 @@ const root = join(__dirname, '..')
 const folder = join(root, 'build', 'doc-examples')
 const file = join(folder, 'examples.ts')
 
-/** The functions and `support`, which are what can be called. */
+/** The functions and `support`: no class, and none of what Node adds to a CommonJS module. */
 const callable = (exports: object): string[] =>
-  Object.keys(exports).filter((name) => name !== 'default' && name !== 'SocketOptionError')
+  Object.keys(exports).filter((name) => /^[a-z]\w*$/.test(name) && name !== 'default')
 
 /** What an example finds around it. */
 const WORLD = `
