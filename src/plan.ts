@@ -24,6 +24,7 @@ export interface DeadPeerOptions {
 export interface DeadPeerPlan {
   /** The time that was asked for, in milliseconds. */
   readonly ms: number
+  /** What becomes of a live peer that does not read. */
   readonly slowReader: SlowReader
   /** TCP_KEEPIDLE, seconds. */
   readonly idle: number
