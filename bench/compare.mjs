@@ -167,12 +167,12 @@ const text = [...table, '', foot].join('\n')
 console.log(text)
 
 const README = join(root, 'README.md')
-const PART = /(<!-- compare -->\n)([\s\S]*?)(\n<!-- compared -->)/
+const PART = /(<!-- compare -->\n)([\s\S]*?)(<!-- compared -->)/
 const readme = readFileSync(README, 'utf8')
 if (process.argv.includes('--write')) {
   writeFileSync(
     README,
-    readme.replace(PART, (_, begin, __, end) => begin + text + end),
+    readme.replace(PART, (_, begin, __, end) => `${begin}${text}\n${end}`),
   )
 }
 if (process.argv.includes('--check')) {
