@@ -1,6 +1,6 @@
 // npm run compare [-- --check | --write]: tries what this library does in every other way
 // there is, on real sockets, and prints the table of the README. --check fails where the
-// README's differs, --write writes it there. NODE24 and NODE26 may name binaries;
+// README's differs, --write writes it there. NODE20, NODE24 and NODE26 may name binaries;
 // otherwise npx fetches them. Needs Linux, python3 (the witness) and a C++ compiler (sockopt).
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
@@ -16,22 +16,24 @@ const module = (name) => join(here, 'node_modules', name)
 const manifest = (folder) => JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
 
 installPeers()
+const node20 = process.version.startsWith('v20.') ? process.execPath : findNode(20)
 const node24 = findNode(24)
 const node26 = findNode(26)
-if (!node24 || !node26) throw new Error('No Node 24 or 26: name them by NODE24 and NODE26.')
+if (!node20 || !node24 || !node26)
+  throw new Error('No Node 20, 24 or 26: name it by NODE20, NODE24, NODE26.')
 
 const FFI = ['--experimental-ffi', '--no-warnings']
 /** Two programs of one column are shown as one where they came out alike. */
 const columns = [
-  { title: 'Node 20', runs: { 'Node 20': [process.execPath, 'node'] } },
+  { title: 'Node 20', runs: { 20: [node20, 'node'] } },
   { title: 'Node 24, 26', runs: { 24: [node24, 'node'], 26: [node26, 'node'] } },
-  { title: 'net-keepalive 4', runs: { 4: [process.execPath, 'net-keepalive'] } },
-  { title: 'sockopt 2', runs: { 2: [process.execPath, 'sockopt'] } },
+  { title: 'net-keepalive 4', runs: { 4: [node20, 'net-keepalive'] } },
+  { title: 'sockopt 2', runs: { 2: [node20, 'sockopt'] } },
   {
     title: 'FFI: koffi, node:ffi',
-    runs: { koffi: [process.execPath, 'koffi'], 'node:ffi': [node26, 'node:ffi', FFI] },
+    runs: { koffi: [node20, 'koffi'], 'node:ffi': [node26, 'node:ffi', FFI] },
   },
-  { title: '**tcp-keepalive**', runs: { ours: [process.execPath, 'tcp-keepalive'] } },
+  { title: '**tcp-keepalive**', runs: { ours: [node20, 'tcp-keepalive'] } },
 ]
 
 async function answer(binary, subject, cell, flags = []) {
@@ -158,7 +160,7 @@ const table = [
 ]
 
 const version = (binary) => spawnSync(binary, ['-p', 'process.versions.node'], { encoding: 'utf8' })
-const nodes = [process.execPath, node24, node26].map((binary) => version(binary).stdout.trim())
+const nodes = [node20, node24, node26].map((binary) => version(binary).stdout.trim())
 const peers = ['net-keepalive', 'sockopt', 'koffi'].map(
   (name) => `${name} ${manifest(module(name)).version}`,
 )
