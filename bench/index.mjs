@@ -35,10 +35,13 @@ const work = mkdtempSync(join(tmpdir(), 'tcp-keepalive-bench-'))
 process.on('exit', () => rmSync(work, { recursive: true, force: true }))
 const floor = join(work, 'floor')
 execFileSync('cc', ['-O2', '-pthread', '-o', floor, join(here, 'floor.c')])
+const syscalls = join(work, 'syscalls.so')
+execFileSync('cc', ['-O2', '-shared', '-fPIC', '-o', syscalls, join(here, 'syscalls.c'), '-ldl'])
 
 const say = (text) => process.stderr.write(`${text}\n`)
-function json(file, args) {
-  const { status, stdout, stderr } = spawnSync(file, args, { encoding: 'utf8', cwd: here })
+function json(file, args, more = {}) {
+  const env = { ...process.env, ...more }
+  const { status, stdout, stderr } = spawnSync(file, args, { encoding: 'utf8', cwd: here, env })
   if (status !== 0) throw new Error(`${args.join(' ')}: ${stderr}`)
   return JSON.parse(stdout)
 }
@@ -164,6 +167,7 @@ async function connecting() {
   const { port, stop } = await helper('serve')
   const without = node('request.mjs', port)
   const with_ = node('--require', register, 'request.mjs', port)
+  const bare = json(process.execPath, ['request.mjs', port], { LD_PRELOAD: syscalls })
   const again = node('request.mjs', port)
   stop()
   const perSecond = (without.perSecond + again.perSecond) / 2
@@ -173,6 +177,8 @@ async function connecting() {
   add('connect register ×', with_.perSecond / perSecond)
   add('connect without µs', microseconds)
   add('connect register +', with_.microseconds - microseconds)
+  add('connect syscalls ×', bare.perSecond / perSecond)
+  add('connect syscalls +', bare.microseconds - microseconds)
 }
 
 // ---------------------------------------------------------------- loading
