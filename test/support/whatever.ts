@@ -147,3 +147,24 @@ function finish(base: Recipe['base'], object: object): object {
 export function answer({ properties }: Recipe, field: string): unknown {
   return properties.find(({ key }) => key === field)?.value
 }
+
+/** What setKeepalive takes, more or less. */
+export const keepaliveOptions: fc.Arbitrary<unknown> = fc.oneof(
+  { weight: 5, arbitrary: recipe({ idle: value, interval: value, count: value }) },
+  { weight: 1, arbitrary: fc.boolean() },
+  { weight: 1, arbitrary: anything },
+)
+export const slowReader: fc.Arbitrary<unknown> = fc.oneof(
+  fc.constantFrom('keep', 'end', undefined),
+  value,
+)
+export const deadPeerOptions: fc.Arbitrary<unknown> = fc.oneof(
+  { weight: 3, arbitrary: fc.constant(undefined) },
+  { weight: 3, arbitrary: recipe({ slowReader }) },
+  { weight: 1, arbitrary: anything },
+)
+
+export const isRecipe = (made: unknown): made is Recipe =>
+  typeof made === 'object' && made !== null && Object.hasOwn(made, 'properties')
+/** Makes what is still a recipe. */
+export const argument = (made: unknown): unknown => (isRecipe(made) ? make(made) : made)
