@@ -42,8 +42,14 @@ class Arguments {
           count >= kCount;
   }
 
+  // Node-API itself would take 2^32 + 7 and 7.5 for 7, and NaN for 0.
   bool Integer(size_t index, int* value) const {
-    return ok_ && napi_get_value_int32(env_, values_[index], value) == napi_ok;
+    double number = 0;
+    if (!ok_ || napi_get_value_double(env_, values_[index], &number) != napi_ok ||
+        !(number >= INT32_MIN && number <= INT32_MAX))
+      return false;
+    *value = static_cast<int>(number);
+    return *value == number;
   }
 
   bool Buffer(size_t index, int** data, size_t* size) const {
@@ -52,11 +58,13 @@ class Arguments {
   }
 
   bool Descriptor(Socket* socket) const {
-    int64_t value = 0;
-    if (!ok_ || napi_get_value_int64(env_, values_[0], &value) != napi_ok || value < 0)
+    constexpr double kLimit = sizeof(Socket) == sizeof(int) ? 0x1p31 : 0x1p53;
+    double number = 0;
+    if (!ok_ || napi_get_value_double(env_, values_[0], &number) != napi_ok ||
+        !(number >= 0 && number < kLimit))
       return false;
-    *socket = static_cast<Socket>(value);
-    return static_cast<int64_t>(*socket) == value;
+    *socket = static_cast<Socket>(number);
+    return static_cast<double>(*socket) == number;
   }
 
  private:

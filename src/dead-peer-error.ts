@@ -50,7 +50,9 @@ function isVerdict(error: unknown, depth: number): boolean {
   const { errno, syscall, errors, cause } = error as Record<string, unknown>
   if (SYSCALLS.has(syscall) && CODES.has(nameOf(errno))) return true
   if (Array.isArray(errors)) {
-    return errors.length > 0 && errors.every((inner) => isVerdict(inner, depth + 1))
+    // Not every(), which passes over the holes of a sparse array.
+    for (const inner of errors) if (!isVerdict(inner, depth + 1)) return false
+    return errors.length > 0
   }
   return isVerdict(cause, depth + 1)
 }

@@ -46,8 +46,7 @@ export function detectionTime(subject: DetectionSettings | Socket): DetectionTim
       subject,
     )
   }
-  checkSettings(subject)
-  return kernelDetectionTime(subject, systemDefaults())
+  return kernelDetectionTime(checkedSettings(subject), systemDefaults())
 }
 
 /** Each field's least and greatest value; a plan's other fields are known and say nothing here. */
@@ -62,22 +61,29 @@ const RANGES: Record<string, readonly [least: number, greatest: number]> = {
 }
 const OF_A_PLAN = new Set(['enabled', 'ms', 'slowReader', 'detection'])
 
-function checkSettings(settings: object): void {
-  for (const [field, value] of Object.entries(settings)) {
-    const range = Object.hasOwn(RANGES, field) ? RANGES[field] : undefined
-    if (range === undefined) {
-      if (OF_A_PLAN.has(field)) continue
-      throw invalidValue(
-        `Unknown field ${field}. detectionTime takes enabled, ${Object.keys(RANGES).join(', ')}.`,
-      )
-    }
+function checkedSettings(settings: object): DetectionSettings {
+  for (const field of Object.keys(settings)) {
+    if (Object.hasOwn(RANGES, field) || OF_A_PLAN.has(field)) continue
+    throw invalidValue(
+      `Unknown field ${field}. detectionTime takes enabled, ${Object.keys(RANGES).join(', ')}.`,
+    )
+  }
+  // Read once: an accessor may answer differently the next time.
+  const { enabled } = settings as { enabled?: unknown }
+  if (enabled !== undefined && typeof enabled !== 'boolean') {
+    throw invalidType('enabled', 'true or false', enabled)
+  }
+  const checked: Record<string, unknown> = { enabled }
+  for (const [field, [least, greatest]] of Object.entries(RANGES)) {
+    const value = (settings as Record<string, unknown>)[field]
+    checked[field] = value
     if (value === undefined || (field === 'rtoMax' && value === null)) continue
     if (typeof value !== 'number') throw invalidType(field, 'a number', value)
-    const [least, greatest] = range
     if (!Number.isInteger(value) || value < least || value > greatest) {
       throw outOfRange(field, `a whole number from ${least} to ${greatest}`, value)
     }
   }
+  return checked
 }
 
 const USER_TIMEOUT = 0

@@ -218,122 +218,24 @@ describe.each(badCalls)('$name', ({ call, kind, words }) => {
   })
 })
 
-describe('whatever comes', () => {
-  const CODES = ['ERR_INVALID_ARG_TYPE', 'ERR_INVALID_ARG_VALUE', 'ERR_OUT_OF_RANGE']
-  const RUNS = 3000
-
-  /** Sets, and gives the state that must be there now: the set one, or on a documented error the old one. */
-  function attempt(socket: Socket, call: () => void, wanted: (before: State) => State): void {
-    const before = stateOf(socket)
-    let expected: State
-    try {
-      call()
-      expected = wanted(before)
-    } catch (error) {
-      expect(CODES).toContain((error as { code?: string }).code)
-      expect((error as Error).message).toMatch(/Expected|Unknown field|Node's own API/)
-      expected = before
-    }
-    expect(stateOf(socket)).toEqual(expected)
-  }
-  type State = ReturnType<typeof stateOf>
-
-  const number = fc.oneof(
-    fc.integer({ min: -2, max: 130 }),
-    fc.integer({ min: 32700, max: 32800 }),
-    fc.integer(),
-    fc.double(),
-    fc.maxSafeInteger(),
+test('every good value is accepted', async () => {
+  await using pair = await connectedPair()
+  const field = (max: number) => fc.option(fc.integer({ min: 1, max }), { nil: undefined })
+  fc.assert(
+    fc.property(
+      fc.record({ idle: field(32767), interval: field(32767), count: field(127) }),
+      fc.integer({ min: 0, max: 2 ** 31 - 1 }),
+      (fields, userTimeout) => {
+        const before = stateOf(pair.client)
+        setKeepalive(pair.client, fields)
+        setUserTimeout(pair.client, userTimeout)
+        const given = Object.entries(fields).filter(([, value]) => value !== undefined)
+        const expected = { ...before, enabled: true, ...Object.fromEntries(given), userTimeout }
+        expect(stateOf(pair.client)).toEqual(expected)
+      },
+    ),
+    { numRuns: 3000 },
   )
-  const value = fc.oneof(
-    { weight: 8, arbitrary: number },
-    { weight: 2, arbitrary: fc.constant(undefined) },
-    { weight: 1, arbitrary: fc.anything({ withBigInt: true, withBoxedValues: true }) },
-  )
-  const inRange = (value: unknown, max: number) =>
-    value === undefined || (Number.isInteger(value) && Number(value) >= 1 && Number(value) <= max)
-  const defined = (object: object) =>
-    Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined))
-
-  test('exactly these values are read back, or a documented error and nothing changed', async () => {
-    await using pair = await connectedPair()
-    let accepted = 0
-    fc.assert(
-      fc.property(
-        fc.record({ idle: value, interval: value, count: value }, { requiredKeys: [] }),
-        (fields) => {
-          attempt(
-            pair.client,
-            () => {
-              setKeepalive(pair.client, fields as KeepaliveOptions)
-              accepted++
-              // Nothing that the kernel would have cut or refused gets through.
-              const { idle, interval, count } = fields
-              expect([inRange(idle, 32767), inRange(interval, 32767), inRange(count, 127)]).toEqual(
-                [true, true, true],
-              )
-            },
-            (before) => ({ ...before, enabled: true, ...defined(fields) }),
-          )
-        },
-      ),
-      { numRuns: RUNS },
-    )
-    expect(accepted).toBeGreaterThan(RUNS / 20)
-    expect(accepted).toBeLessThan(RUNS)
-  })
-
-  test('every good value is accepted', async () => {
-    await using pair = await connectedPair()
-    const field = (max: number) => fc.option(fc.integer({ min: 1, max }), { nil: undefined })
-    fc.assert(
-      fc.property(
-        fc.record({ idle: field(32767), interval: field(32767), count: field(127) }),
-        fc.integer({ min: 0, max: 2 ** 31 - 1 }),
-        (fields, userTimeout) => {
-          const before = stateOf(pair.client)
-          setKeepalive(pair.client, fields)
-          setUserTimeout(pair.client, userTimeout)
-          expect(stateOf(pair.client)).toEqual({
-            ...before,
-            enabled: true,
-            ...defined(fields),
-            userTimeout,
-          })
-        },
-      ),
-      { numRuns: RUNS },
-    )
-  })
-
-  test('a user timeout', async () => {
-    await using pair = await connectedPair()
-    fc.assert(
-      fc.property(value, (ms) => {
-        attempt(
-          pair.client,
-          () => setUserTimeout(pair.client, ms as number),
-          (before) => ({ ...before, userTimeout: (ms as number) + 0 }),
-        )
-      }),
-      { numRuns: RUNS },
-    )
-  })
-
-  test('options of any shape', async () => {
-    await using pair = await connectedPair()
-    fc.assert(
-      fc.property(fc.anything({ withBigInt: true, withNullPrototype: true }), (anything) => {
-        attempt(
-          pair.client,
-          () => setKeepalive(pair.client, anything as KeepaliveOptions),
-          // What passes is true, false, or an object without any field.
-          (before) => ({ ...before, enabled: anything !== false }),
-        )
-      }),
-      { numRuns: RUNS },
-    )
-  })
 })
 
 // ---------------------------------------------------------------- what is no TCP socket

@@ -7,8 +7,8 @@ import { socketClosed } from '../errors.js'
 export function isHttp2Session(target: unknown): target is Http2Session {
   return (
     target instanceof EventEmitter &&
-    (target.constructor.name === 'ClientHttp2Session' ||
-      target.constructor.name === 'ServerHttp2Session')
+    (target.constructor?.name === 'ClientHttp2Session' ||
+      target.constructor?.name === 'ServerHttp2Session')
   )
 }
 
@@ -18,7 +18,9 @@ export function isHttp2Session(target: unknown): target is Http2Session {
  */
 export function socketOfSession(session: Http2Session): Socket {
   if (session.destroyed) throw socketClosed()
-  const socket: unknown = session.socket.off('close', noListener)
+  // The name of the class is all that is known: it may be another's.
+  const { socket: proxy } = session as { socket?: { off?: Http2Session['socket']['off'] } }
+  const socket: unknown = proxy?.off?.('close', noListener)
   if (!(socket instanceof Socket)) throw socketClosed()
   return socket
 }

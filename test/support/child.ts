@@ -29,7 +29,16 @@ export function runNode(source: string, options: ChildOptions = {}): Promise<End
 /** Runs a command to its end, at the project's root unless told otherwise. */
 export async function run(
   command: readonly string[],
-  { env = {}, cwd = root }: { env?: NodeJS.ProcessEnv | undefined; cwd?: string } = {},
+  {
+    env = {},
+    cwd = root,
+    timeout,
+  }: {
+    env?: NodeJS.ProcessEnv | undefined
+    cwd?: string
+    /** Milliseconds, after which it is killed. */
+    timeout?: number
+  } = {},
 ): Promise<Ended> {
   const [file = '', ...args] = command
   // What vitest sets for its workers is not what a user's process has.
@@ -38,6 +47,8 @@ export async function run(
     cwd,
     env: { ...inherited, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
+    timeout,
+    killSignal: 'SIGKILL',
   })
   let stdout = ''
   let stderr = ''
