@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { unavailable } from './errors.js'
 
@@ -70,8 +71,9 @@ function load(): Native {
     const find = require('node-gyp-build') as (folder: string) => Binding
     binding = find(join(__dirname, '..'))
   } catch (cause) {
-    failure = unavailable(loadAdvice(cause), cause)
-    throw failure
+    const error = unavailable(loadAdvice(cause), cause)
+    if (searched()) failure = error
+    throw error
   }
   loaded = {
     ...binding,
@@ -80,6 +82,16 @@ function load(): Native {
     fields: new Float64Array(binding.fields),
   }
   return loaded
+}
+
+/** Whether files can be opened at all: without a free descriptor the binary may only seem to be absent. */
+function searched(): boolean {
+  try {
+    readdirSync(__dirname)
+    return true
+  } catch {
+    return false
+  }
 }
 
 function loadAdvice(cause: unknown): string {
