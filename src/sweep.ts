@@ -62,7 +62,9 @@ function look(): void {
   const silent: [TcpHandle, Connection][] = []
   let index = 0
   for (const [handle, state] of waiting) {
-    const answer = Math.max(0, descriptors[index++] as number)
+    const answer = descriptors[index++] as number
+    // The kernel would not say: that is no sign of life, and none of death.
+    if (answer < 0) continue
     if (answer === 0) state.since = 0
     else if (state.since === 0) state.since = now
     const closed = (answer & CLOSED) !== 0
@@ -75,8 +77,7 @@ function look(): void {
     // An older kernel does not know the option.
     if (rtoMax > 0 && closed) {
       bound(handle, state, rtoMaxForClosedWindow(silence, uponData ? lastAck : 0))
-    } else if (state.rtoMax > 0) {
-      bound(handle, state, rtoMax)
+    } else if (state.rtoMax > 0 && bound(handle, state, rtoMax)) {
       state.rtoMax = 0
     }
     // In that state the kernel counts neither, but with the bound two fit into the silence.
@@ -97,13 +98,15 @@ function look(): void {
  * often. Only while its window is closed: with data in flight a small bound would make
  * tcp_retries2 end the connection.
  */
-function bound(handle: TcpHandle, state: Waiting, rtoMax: number): void {
-  if (rtoMax === state.rtoMax) return
+function bound(handle: TcpHandle, state: Waiting, rtoMax: number): boolean {
+  if (rtoMax === state.rtoMax) return true
   try {
     write(handle, { ...UNTOUCHED, rtoMax }, false)
     state.rtoMax = rtoMax
+    return true
   } catch (error) {
-    // Nobody is left to throw at; the connection keeps the bound that it has.
+    // Nobody is left to throw at; the next look tries again.
     debug('descriptor %d: %s', handle.fd, (error as Error).message)
+    return false
   }
 }
