@@ -19,7 +19,7 @@
         "-Wextra",
         "-Wconversion",
         "-fvisibility=hidden",
-        "-fstack-protector-strong"
+        "-fstack-protector"
       ],
       "ldflags": ["-Wl,-z,relro", "-Wl,-z,now"],
       "conditions": [

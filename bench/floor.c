@@ -1,5 +1,5 @@
 // What the kernel alone takes, and peers that take nothing of the measured process.
-//   floor calls RTO      nanoseconds of each operation's system calls, as JSON
+//   floor calls          nanoseconds of each operation's system calls, as JSON
 //   floor fresh N        the same for the first set of N sockets, watched
 //   floor serve          answers one HTTP request per connection; prints its port
 //   floor hold           accepts, and never reads; prints its port
@@ -18,10 +18,6 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
-
-#ifndef TCP_RTO_MAX_MS
-#define TCP_RTO_MAX_MS 44
-#endif
 
 enum { BATCH = 2000, BATCHES = 60 };
 
@@ -71,15 +67,12 @@ static void keepalive(int s, int i) {
   set(s, SOL_SOCKET, SO_KEEPALIVE, 1);
 }
 
-static int with_rto;
-
 static void op_keepalive(int s, int i) { keepalive(s, i); }
 static void op_user_timeout(int s, int i) {
   set(s, IPPROTO_TCP, TCP_USER_TIMEOUT, 90000 + (i & 1));
 }
 static void op_dead_peer(int s, int i) {
   set(s, IPPROTO_TCP, TCP_USER_TIMEOUT, 0);
-  if (with_rto) set(s, IPPROTO_TCP, TCP_RTO_MAX_MS, 120000);
   keepalive(s, i);
 }
 static int sink;
@@ -219,7 +212,6 @@ int main(int count, char **arguments) {
     visit(atoi(arguments[2]), atoi(arguments[3]));
     return 0;
   }
-  with_rto = count > 2 && atoi(arguments[2]);
   int port;
   const int l = listener(1, 0, &port), s = dial(port, 0);
   accept(l, NULL, NULL);

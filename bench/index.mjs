@@ -16,7 +16,6 @@ import {
 } from 'node:fs'
 import { cpus, release, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
-import { planDeadPeerTimeout } from '../dist/index.js'
 import { report } from './report.mjs'
 
 const here = import.meta.dirname
@@ -88,13 +87,12 @@ async function helper(mode) {
 
 // ---------------------------------------------------------------- calls
 
-const withRto = planDeadPeerTimeout(30_000).rtoMax === null ? '0' : '1'
 const subjects = ['tcp-keepalive', 'node', 'sockopt', 'net-keepalive']
 const subjects26 = ['tcp-keepalive', 'node, 4 arguments', 'node:ffi']
 const broken = new Set()
 
 function calls() {
-  const base = { ...json(floor, ['calls', withRto]), ...json(floor, ['fresh', '2000']) }
+  const base = { ...json(floor, ['calls']), ...json(floor, ['fresh', '2000']) }
   base.firstDeadPeer = base.first + base.setDeadPeerTimeout - base.setKeepalive
   addAll('floor', base)
   const measure = (label, file, args) => {

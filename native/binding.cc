@@ -76,16 +76,12 @@ Environment* Data(napi_env env) { return Napi::Env(env).GetInstanceData<Environm
 // Which option was refused travels above the errno: -(option << 16 | errno).
 int Refusal(int option, int error) { return -(option << 16 | -error); }
 
-// set(descriptor, userTimeout, rtoMax, idle, interval, count, keepalive); a
-// negative value leaves that option as it is.
+// set(descriptor): option n is in integers[n]; a negative value leaves it as it is.
 napi_value Set(napi_env env, napi_callback_info info) {
-  const Arguments<1 + kOptionCount> arguments(env, info);
+  const Arguments<1> arguments(env, info);
   Socket socket;
-  int values[kOptionCount];
   if (!arguments.Descriptor(&socket)) return Number(env, kInvalid);
-  for (int option = 0; option < kOptionCount; option++)
-    if (!arguments.Integer(static_cast<size_t>(option) + 1, &values[option]))
-      return Number(env, Refusal(option, kInvalid));
+  const int* values = Data(env)->integers;
   for (int option = 0; option < kOptionCount; option++) {
     if (values[option] < 0) continue;
     const int error = SetOption(socket, static_cast<Option>(option), values[option]);

@@ -3,9 +3,13 @@
 // Loading thirty files took 15 ms where loading one takes 3: Node spends a third of a
 // millisecond on finding, reading and wrapping each. Every module keeps a small file of
 // its own name that hands on what is in the bundle, so that there is one instance of it,
-// whoever asks. index.js must be small: for `import`, Node searches a CommonJS file for
-// the names that it exports, and 80 KB of text take 30 ms.
-import { readdirSync } from 'node:fs'
+// whoever asks.
+//
+// index.js is written here: its functions load the rest, node:net with it, when the first
+// is called. So a program that only imports the package waits for one small file. And for
+// `import`, Node searches a CommonJS file for the names that it exports: 80 KB take 30 ms.
+import { readdirSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { join, relative, sep } from 'node:path'
 import { rolldown } from 'rolldown'
 
@@ -17,6 +21,9 @@ const APART = /^(register|testing|cli|check\/.*)$/
 
 const files = readdirSync(src, { recursive: true }).filter((file) => file.endsWith('.ts'))
 const nameOf = (file) => file.slice(0, -'.ts'.length).replaceAll(sep, '/')
+
+/** src/index.ts as it stands; index.js hands its calls on to it. */
+const WHOLE = 'whole'
 
 const bundle = await rolldown({
   input: Object.fromEntries(files.map((file) => [nameOf(file), join(src, file)])),
@@ -31,10 +38,12 @@ await bundle.write({
   esModule: true,
   strict: true,
   comments: false,
-  entryFileNames: '[name].js',
+  entryFileNames: ({ name }) => `${name === 'index' ? WHOLE : name}.js`,
   chunkFileNames: '[name].js',
   codeSplitting: {
     groups: [
+      // SocketOptionError is a class, which index.js must have at once.
+      { name: 'errors', test: /errors\.ts$/, priority: 1 },
       {
         name: 'bundle',
         test: (id) => !APART.test(nameOf(relative(src, id))) && !id.endsWith('index.ts'),
@@ -43,3 +52,22 @@ await bundle.write({
   },
 })
 await bundle.close()
+
+const whole = createRequire(import.meta.url)(join(root, 'dist', `${WHOLE}.js`))
+const lines = [
+  "'use strict'",
+  'let loaded',
+  `const whole = () => (loaded ??= require('./${WHOLE}.js'))`,
+]
+for (const [name, value] of Object.entries(whole)) {
+  if (name === 'SocketOptionError') lines.push(`exports.${name} = require('./errors.js').${name}`)
+  else if (typeof value === 'function') {
+    const parameters = ['a', 'b', 'c'].slice(0, value.length).join(', ')
+    const call = `whole().${name}(${parameters})`
+    lines.push(`exports.${name} = function ${name}(${parameters}) { return ${call} }`)
+  } else {
+    const fields = Object.keys(value).map((key) => `get ${key}() { return whole().${name}.${key} }`)
+    lines.push(`exports.${name} = { ${fields.join(', ')} }`)
+  }
+}
+writeFileSync(join(root, 'dist', 'index.js'), `${lines.join('\n')}\n`)

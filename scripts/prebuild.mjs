@@ -68,7 +68,7 @@ const compileAlone = [
   '-fno-rtti',
   '-fPIC',
   '-fvisibility=hidden',
-  '-fstack-protector-strong',
+  '-fstack-protector',
   '-DBUILDING_NODE_EXTENSION',
   '-DNODE_GYP_MODULE_NAME=tcp_keepalive',
 ]

@@ -72,7 +72,7 @@ interface Planned {
 
 let host: SystemDefaults | undefined
 /** A program uses few of them, many times. */
-const plans = new Map<string, Planned>()
+const plans = { keep: new Map<unknown, Planned>(), end: new Map<unknown, Planned>() }
 const MAX_PLANS = 100
 
 function planned(ms: unknown, options: unknown): Planned {
@@ -82,16 +82,16 @@ function planned(ms: unknown, options: unknown): Planned {
       `slowReader: 'keep' needs Linux' TCP_INFO, which ${process.platform} has not. Use { slowReader: 'end' }: a live peer that does not read is given up then, too.`,
     )
   }
-  const key = `${slowReader} ${ms}`
-  const known = plans.get(key)
+  const made = plans[slowReader]
+  const known = made.get(ms)
   if (known !== undefined) return known
   host ??= systemDefaults()
   const plan =
     ms === 0 ? nothingPlanned(slowReader, host) : deadPeerPlan(ms as number, slowReader, host)
-  const made = { plan, settings: settingsOf(plan) }
-  if (plans.size >= MAX_PLANS) plans.clear()
-  plans.set(key, made)
-  return made
+  const fresh = { plan, settings: settingsOf(plan) }
+  if (made.size >= MAX_PLANS) made.clear()
+  made.set(ms, fresh)
+  return fresh
 }
 
 /** A plan as it crosses into native code. */
@@ -99,7 +99,7 @@ export function settingsOf(plan: DeadPeerPlan): Settings {
   const { ms, idle, interval, count, userTimeout, connectTimeout, rtoMax, silence } = plan
   return {
     userTimeout,
-    // With a sweep the bound is the sweep's, while a window is closed; else the host's.
+    // With a sweep, what the sweep gives back when a window has opened again.
     rtoMax: rtoMax === null ? LEAVE : silence > 0 ? (host?.rtoMax ?? LEAVE) : rtoMax,
     idle,
     interval,

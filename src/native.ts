@@ -6,16 +6,8 @@ import { unavailable } from './errors.js'
 interface Binding {
   readonly integers: ArrayBuffer
   readonly fields: ArrayBuffer
-  /** A negative value leaves that option as it is. Returns 0 or `refusal`. */
-  set(
-    descriptor: number,
-    userTimeout: number,
-    rtoMax: number,
-    idle: number,
-    interval: number,
-    count: number,
-    keepalive: number,
-  ): number
+  /** Sets option n to `integers[n]`; a negative value leaves it as it is. Returns 0 or `refusal`. */
+  set(descriptor: number): number
   /** Bit n of `options` asks for option n, which goes to `integers[n]`. Returns 0 or `refusal`. */
   get(descriptor: number, options: number): number
   /** Takes the pending error (positive, 0 for none); the kernel then forgets it. */

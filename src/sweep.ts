@@ -30,10 +30,7 @@ let descriptors = new Int32Array(64)
 /** Begins or ends to look at a connection, as its settings say. */
 export function sweep(handle: TcpHandle, connection: Connection): void {
   if (connection.settings.silence > 0) {
-    const state = waiting.get(handle)
-    // The kernel has just been given what the settings say: the next look bounds it again.
-    if (state === undefined) waiting.set(handle, { since: 0, rtoMax: 0 })
-    else state.rtoMax = 0
+    if (!waiting.has(handle)) waiting.set(handle, { since: 0, rtoMax: 0 })
     // Nobody's context: the store of whoever came first would live as long as the timer.
     timer ??= nobody.runInAsyncScope(() => setInterval(look, SWEEP_PERIOD).unref())
   } else {

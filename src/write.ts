@@ -12,37 +12,28 @@ export function write(handle: TcpHandle, settings: Settings, connecting: boolean
 
 /**
  * Writes the settings; while connecting the user timeout is the connect's, and
- * the retransmission bound waits, because it would shorten the connect.
+ * the retransmission bound waits, because it would shorten the connect. With a sweep
+ * the bound is the sweep's to write.
  */
 export function writeTo(descriptor: number, settings: Settings, connecting: boolean): void {
-  const userTimeout =
+  const binding = native()
+  const values = binding.integers
+  values[0] =
     connecting && settings.connectTimeout >= 0 ? settings.connectTimeout : settings.userTimeout
-  const rtoMax = connecting ? LEAVE : settings.rtoMax
-  const result = native().set(
-    descriptor,
-    userTimeout,
-    rtoMax,
-    settings.idle,
-    settings.interval,
-    settings.count,
-    settings.keepalive,
-  )
-  if (result !== 0)
-    throw refused('setsockopt', result, [
-      userTimeout,
-      rtoMax,
-      settings.idle,
-      settings.interval,
-      settings.count,
-      settings.keepalive,
-    ])
+  values[1] = connecting || settings.silence > 0 ? LEAVE : settings.rtoMax
+  values[2] = settings.idle
+  values[3] = settings.interval
+  values[4] = settings.count
+  values[5] = settings.keepalive
+  const result = binding.set(descriptor)
+  if (result !== 0) throw refused('setsockopt', result, values)
 }
 
 /** The error for a refusal; the values written before it are what has changed. */
 export function refused(
   syscall: 'setsockopt' | 'getsockopt',
   result: number,
-  values: readonly number[] = [],
+  values: ArrayLike<number> = [],
 ): Error {
   const { option, errno } = refusal(result)
   const name = OPTION_NAMES[option] as SocketOptionName

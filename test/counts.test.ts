@@ -59,11 +59,11 @@ describe.runIf(process.platform === 'linux')('per call', () => {
         writeSync(marks, 'begin first.')
         for (const socket of fresh) operations.setKeepalive(socket, 0)
         writeSync(marks, 'end.')
-        console.log(JSON.stringify(library.planDeadPeerTimeout(30_000)))
+        console.log('null')
         process.exit()
       })`
     const wrapper = ['strace', '-f', '-qq', '-s', '64', '-o', trace]
-    const { rtoMax } = await answerOf<{ rtoMax: number | null }>(program, { wrapper })
+    await answerOf(program, { wrapper })
 
     const counts: Record<string, Record<string, number>> = {}
     let open: Record<string, number> | undefined
@@ -94,7 +94,7 @@ describe.runIf(process.platform === 'linux')('per call', () => {
     expect(rounded).toEqual({
       setKeepalive: { setsockopt: 4 },
       setUserTimeout: { setsockopt: 1 },
-      setDeadPeerTimeout: { setsockopt: rtoMax === null ? 5 : 6 },
+      setDeadPeerTimeout: { setsockopt: 5 },
       getKeepalive: { getsockopt: 4 },
       getUserTimeout: { getsockopt: 1 },
       getTcpInfo: { getsockopt: 1 },

@@ -18,7 +18,7 @@ export interface TcpHandle {
 
 /** Node's record of one attempt to connect. */
 export interface ConnectRequest {
-  oncomplete: unknown
+  oncomplete?: unknown
   readonly address: string
   readonly port: number
 }

@@ -274,8 +274,8 @@ function changesOnConnect(settings: Settings): boolean {
 /** The connect is over: its user timeout is taken back, the retransmission bound may be set. */
 function connected(handle: TcpHandle, connection: Connection): void {
   if (openDescriptor(handle) < 0) return
-  const { userTimeout, rtoMax } = connection.settings
-  write(handle, { ...UNTOUCHED, userTimeout, rtoMax }, false)
+  const { userTimeout, rtoMax, silence } = connection.settings
+  write(handle, { ...UNTOUCHED, userTimeout, rtoMax, silence }, false)
 }
 
 /**

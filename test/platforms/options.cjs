@@ -78,9 +78,9 @@ async function binding() {
       if (!(descriptor >= 0)) throw new Error(`no descriptor (${descriptor})`)
       check(native.get(descriptor, 1 << option))
       assert.notStrictEqual(integers[option], value)
-      const values = [-1, -1, -1, -1, -1, -1]
-      values[option] = value
-      check(native.set(descriptor, ...values))
+      integers.fill(-1, 0, 6)
+      integers[option] = value
+      check(native.set(descriptor))
       check(native.get(descriptor, 1 << option))
       // Where the unit is seconds, 5500 ms become 6.
       const expected = option === 0 && integers[option] !== value ? 6000 : value
