@@ -53,7 +53,10 @@ function reset(socket, setter) {
     setKeepalive(socket, false)
   }
   setUserTimeout(socket, 12_345)
-  native().set(socket._handle.fd, -1, 60_000, -1, -1, -1, -1)
+  const binding = native()
+  binding.integers.fill(-1)
+  binding.integers[RTO_MAX] = 60_000
+  binding.set(socket._handle.fd)
 }
 
 let rules = 0

@@ -20,12 +20,12 @@ export type Code = (typeof CODES)[number]
 
 export const KEEPALIVE = ['TCP_KEEPIDLE', 'TCP_KEEPINTVL', 'TCP_KEEPCNT', 'SO_KEEPALIVE']
 // Linux before 6.15 has no TCP_RTO_MAX_MS.
-const RTO_MAX = planDeadPeerTimeout(20_000).rtoMax === null ? [] : ['TCP_RTO_MAX_MS']
+export const RTO_MAX = planDeadPeerTimeout(20_000).rtoMax === null ? [] : ['TCP_RTO_MAX_MS']
 export const ALL = ['TCP_USER_TIMEOUT', ...RTO_MAX, ...KEEPALIVE]
-/** While connecting; TCP_RTO_MAX_MS would shorten the connect. */
+/** TCP_RTO_MAX_MS would shorten the connect. */
 export const CONNECTING = ['TCP_USER_TIMEOUT', ...KEEPALIVE]
-/** Once connected. */
-export const CONNECTED = ['TCP_USER_TIMEOUT', ...RTO_MAX]
+/** Once connected: what bounded the connect is taken back. */
+export const CONNECTED = ['TCP_USER_TIMEOUT']
 
 /** What each setter writes, in its order. */
 export const WRITES: Record<string, string[]> = {
@@ -34,7 +34,8 @@ export const WRITES: Record<string, string[]> = {
   'setKeepalive(true)': ['SO_KEEPALIVE'],
   'setKeepalive(false)': ['SO_KEEPALIVE'],
   setUserTimeout: ['TCP_USER_TIMEOUT'],
-  "setDeadPeerTimeout, 'keep'": ALL,
+  // TCP_RTO_MAX_MS is the sweep's to write.
+  "setDeadPeerTimeout, 'keep'": CONNECTING,
   "setDeadPeerTimeout, 'end'": ALL,
   'setDeadPeerTimeout(0)': ALL,
 }
