@@ -167,9 +167,9 @@ test.concurrent('a hundred workers set, watch and lose peers, and are terminated
   expect({ code, signal, stderr }).toEqual({ code: 0, signal: null, stderr: '' })
   const { workers, set, told, leaked } = JSON.parse(stdout) as Record<string, number>
   expect(workers).toBeGreaterThanOrEqual(100)
-  // Long enough for some of them to do what they are for.
-  expect(set).toBeGreaterThan(100)
-  expect(told).toBeGreaterThan(10)
+  // Some were terminated before they ran, most in the midst of what they are for.
+  expect(set).toBeGreaterThan(200)
+  expect(told).toBeGreaterThan(100)
   expect(leaked).toBe(0)
 })
 

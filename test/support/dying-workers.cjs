@@ -48,9 +48,16 @@ const codes = {}
 async function life() {
   const worker = new Worker(WORK, { eval: true })
   const exit = once(worker, 'exit')
-  worker.on('message', (what) => counts[what]++)
-  // From before it runs to long after it has set its first sockets.
-  await sleep(random() * 250)
+  let left = 1 + Math.floor(random() * 40)
+  await new Promise((resolve) => {
+    worker.on('message', (what) => {
+      counts[what]++
+      if (--left === 0) resolve()
+    })
+    // Some before they run, or while they load; most after so many messages.
+    if (random() < 0.3) setTimeout(resolve, random() * 100)
+  })
+  await sleep(random() * 20)
   const before = performance.now()
   await worker.terminate()
   const [code] = await exit
