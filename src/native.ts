@@ -16,7 +16,7 @@ interface Binding {
    * Replaces each of `count` descriptors by 0 when nothing waits for the peer, else by
    * eight times the milliseconds since its last acknowledgement, plus 1 when two
    * retransmissions or window probes have gone unanswered since, plus 2 when its window
-   * is closed, plus 4 when data is in flight.
+   * is closed, plus 4 when data is in flight; a (negative) errno where the kernel refuses.
    */
   sweep(descriptors: ArrayBuffer, count: number): number
   /** The peer's port; its address goes to `integers` as bytes ending with a zero. */

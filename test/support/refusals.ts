@@ -21,7 +21,7 @@ export type Code = (typeof CODES)[number]
 export const KEEPALIVE = ['TCP_KEEPIDLE', 'TCP_KEEPINTVL', 'TCP_KEEPCNT', 'SO_KEEPALIVE']
 // Linux before 6.15 has no TCP_RTO_MAX_MS.
 export const RTO_MAX = planDeadPeerTimeout(20_000).rtoMax === null ? [] : ['TCP_RTO_MAX_MS']
-export const ALL = ['TCP_USER_TIMEOUT', ...RTO_MAX, ...KEEPALIVE]
+const ALL = ['TCP_USER_TIMEOUT', ...RTO_MAX, ...KEEPALIVE]
 /** TCP_RTO_MAX_MS would shorten the connect. */
 export const CONNECTING = ['TCP_USER_TIMEOUT', ...KEEPALIVE]
 /** Once connected: what bounded the connect is taken back. */
