@@ -29,6 +29,7 @@ describe.concurrent('watching is refused', () => {
     const { rows } = await refusing<object>(`
       ${STALLED}
       const told = []
+      const closes = []
       for (const code of CODES) {
         const [first, second] = [await stalled(), await stalled()]
         refuse('epoll_ctl', code)
@@ -37,9 +38,10 @@ describe.concurrent('watching is refused', () => {
         told.push({ set: state(first.client).TCP_KEEPIDLE, once: first.log, twice: second.log })
         obey()
         setKeepalive(second.client, { idle: 62 })
+        closes.push(closeOf(second.client))
         for (const { accepted } of [first, second]) accepted.resetAndDestroy()
       }
-      await sleep(500)
+      await Promise.all(closes)
       return told
     `)
     // Without the watcher nobody is told until somebody reads.
@@ -67,7 +69,7 @@ describe.concurrent('watching is refused', () => {
         const leaked = descriptors() - before
         setKeepalive(client, { idle: 62 })
         accepted.resetAndDestroy()
-        await sleep(300)
+        await closeOf(client)
         return [{ refused, leaked, watch: library.support.watch, log }]
         `,
         { env: { UNWATCHED: '1' } },
@@ -100,7 +102,7 @@ describe.concurrent('watching is refused', () => {
       closeFiles()
       setKeepalive(client, { idle: 62 })
       accepted.resetAndDestroy()
-      await sleep(300)
+      await closeOf(client)
       return [{ full, watch: typeof watch, set, log }]
       `,
       FEW,
