@@ -16,6 +16,8 @@ import {
 } from 'node:fs'
 import { cpus, release, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
+import { findNode } from './find-node.mjs'
+import { installPeers } from './peers.mjs'
 import { report } from './report.mjs'
 
 const here = import.meta.dirname
@@ -28,11 +30,7 @@ const descriptors = Number(execFileSync('sh', ['-c', `${LIMIT}; ulimit -n`], { e
 const most = Math.min(20_000, Math.floor((descriptors - 500) / 500) * 500)
 const SIZES = quick ? [1000] : [1000, 5000, most]
 
-if (!existsSync(join(here, 'node_modules'))) {
-  execFileSync('npm', ['ci', '--prefix', here, '--ignore-scripts', '--no-audit', '--no-fund'], {
-    stdio: 'inherit',
-  })
-}
+installPeers()
 const work = mkdtempSync(join(tmpdir(), 'tcp-keepalive-bench-'))
 process.on('exit', () => rmSync(work, { recursive: true, force: true }))
 const floor = join(work, 'floor')
@@ -46,26 +44,7 @@ function json(file, args) {
 }
 const node = (...args) => json(process.execPath, args)
 
-function findNode26() {
-  if (process.env.NODE26) return process.env.NODE26
-  const npx = [
-    '-y',
-    '--ignore-scripts=false',
-    '-p',
-    'node@26',
-    '--',
-    'node',
-    '-p',
-    'process.execPath',
-  ]
-  const { status, stdout } = spawnSync('npx', npx, {
-    encoding: 'utf8',
-    cwd: work,
-    timeout: 300_000,
-  })
-  return status === 0 ? stdout.trim().split('\n').at(-1) : undefined
-}
-const node26 = findNode26()
+const node26 = findNode(26)
 
 /** One list of samples per name. */
 const samples = new Map()

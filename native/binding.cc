@@ -139,17 +139,20 @@ napi_value TcpInfo(napi_env env, napi_callback_info info) {
   return Number(env, ReadTcpInfo(socket, Data(env)->fields));
 }
 
-// sweep(descriptors, count): each descriptor in the buffer is replaced by what
-// Unanswered says of it. Every slow reader in one crossing.
+// sweep(pairs, count): the first number of each pair is a descriptor. The two are
+// replaced by what Unanswered says of it. Every slow reader in one crossing.
 napi_value Sweep(napi_env env, napi_callback_info info) {
   const Arguments<2> arguments(env, info);
-  int* descriptors;
+  int* pairs;
   size_t size;
   int count;
-  if (!arguments.Buffer(0, &descriptors, &size) || !arguments.Integer(1, &count) || count < 0 ||
-      static_cast<size_t>(count) > size / sizeof(int))
+  if (!arguments.Buffer(0, &pairs, &size) || !arguments.Integer(1, &count) || count < 0 ||
+      static_cast<size_t>(count) > size / (2 * sizeof(int)))
     return Number(env, kInvalid);
-  for (int i = 0; i < count; i++) descriptors[i] = Unanswered(static_cast<Socket>(descriptors[i]));
+  for (int i = 0; i < count; i++) {
+    int* pair = &pairs[2 * i];
+    pair[0] = Unanswered(static_cast<Socket>(pair[0]), &pair[1]);
+  }
   return Number(env, 0);
 }
 

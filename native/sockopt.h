@@ -65,7 +65,9 @@ constexpr int kTcpInfoFields = 33;
 // 0 when nothing waits for the peer's acknowledgement. Otherwise eight times the
 // milliseconds since its last one, plus 1 when two retransmissions or window
 // probes since have gone unanswered, plus 2 when its window is closed, plus 4 when
-// data is in flight. While connecting 0: that has its own bound.
-int Unanswered(Socket socket);
+// data is in flight. While connecting 0: that has its own bound. *acknowledged: the
+// low bits of the bytes that the peer has acknowledged, left as it is where the
+// kernel does not tell.
+int Unanswered(Socket socket, int* acknowledged);
 
 }  // namespace keepalive

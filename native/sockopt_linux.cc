@@ -159,11 +159,12 @@ int ReadTcpInfo(int socket, double* fields) {
   return result;
 }
 
-int Unanswered(int socket) {
+int Unanswered(int socket, int* acknowledged) {
   InfoBuffer buffer{};  // Linux before 4.6 does not write tcpi_notsent_bytes.
   const int result = ReadInfo(socket, &buffer);
   if (result < 0) return result;
   const tcp_info& info = buffer.info;
+  *acknowledged = static_cast<int>(info.tcpi_bytes_acked & INT32_MAX);
   // Sent and not acknowledged, or held back by a closed window.
   const bool outstanding = info.tcpi_unacked > 0 || info.tcpi_notsent_bytes > 0;
   if (!outstanding || info.tcpi_state == kSynSent) return 0;

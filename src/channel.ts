@@ -15,8 +15,10 @@ export interface DeadPeerMessage {
   socket: Socket
   /** The kernel's verdict, or an AggregateError or an error with a `cause` that is one. */
   error: DeadPeerError
+  /** This end's address, while Node still knows it. */
   localAddress: string | undefined
   localPort: number | undefined
+  /** The peer's, as the kernel tells it of a dead connection too. */
   remoteAddress: string | undefined
   remotePort: number | undefined
   /** What was set: seconds, probes and, for the user timeout, milliseconds; absent where it was left alone. */

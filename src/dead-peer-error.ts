@@ -5,8 +5,11 @@ import { getSystemErrorName } from 'node:util'
  * (fetch's `cause`, an AggregateError), these fields are the inner error's.
  */
 export interface DeadPeerError extends NodeJS.ErrnoException {
+  /** ETIMEDOUT, or the ICMP error that came before it. */
   code: 'ETIMEDOUT' | 'EHOSTUNREACH' | 'EHOSTDOWN' | 'ENETUNREACH'
+  /** The system's number of it, negative as everywhere in Node. */
   errno: number
+  /** What Node was doing when the kernel told it. */
   syscall: 'read' | 'write' | 'connect'
 }
 
@@ -28,10 +31,15 @@ const MAX_DEPTH = 16
  * EPIPE, a failed name look-up. (Where Node has tried several addresses, one that it
  * left after `autoSelectFamilyAttemptTimeout` counts as silent: its error is the same.)
  *
+ * @throws Nothing, whatever it is given.
+ * @platform All.
+ * @see tcp(7); net/ipv4/tcp_timer.c, tcp_write_err, for the earlier ICMP error
+ *
  * @example
  * socket.on('error', (error) => {
  *   if (isDeadPeerError(error)) reconnect()
  * })
+ * isDeadPeerError(new Error('a timer of my own: ETIMEDOUT')) // => false
  */
 export function isDeadPeerError(error: unknown): error is DeadPeerError {
   return isVerdict(error, 0)

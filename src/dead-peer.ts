@@ -32,15 +32,22 @@ import { type SystemDefaults, systemDefaults } from './system-defaults.js'
  * @param target A socket, connected or not; a server; an http(s) agent; an http2 session.
  * @param ms 2000 to 2147483647, or 0 to take everything back: keepalive off, and the
  * host's defaults.
+ * @param options `slowReader`: `'keep'`, which is the default, or `'end'`.
+ * @returns The plan: what was set, and what comes of it.
  * @throws {TypeError} ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE: nothing was set.
  * @throws {RangeError} ERR_OUT_OF_RANGE: nothing was set.
  * @throws {Error} ERR_SOCKET_CLOSED, ERR_FEATURE_UNAVAILABLE_ON_PLATFORM.
- * @throws {SocketOptionError} The kernel refused. A socket that is not connected yet
- * is destroyed with that error instead.
+ * @throws {SocketOptionError} The kernel refused; ENOTSUP for a Unix-domain socket. Where
+ * the settings have to wait for a descriptor it is not thrown: the socket is destroyed with
+ * it, a server's is its `'error'`, an agent's the request's.
+ * @platform Linux. Elsewhere only with `slowReader: 'end'`, as `setUserTimeout`.
  * @see tcp(7); net/ipv4/tcp_timer.c; docs/detection.md for what was measured
  *
  * @example
- * setDeadPeerTimeout(socket, 30_000)
+ * const { idle, interval, count } = setDeadPeerTimeout(socket, 30_000)
+ * getKeepalive(socket) // => { enabled: true, idle, interval, count }
+ * setDeadPeerTimeout(socket, 0) // takes it back
+ * getKeepalive(socket).enabled // => false
  */
 export function setDeadPeerTimeout(
   target: Target,
@@ -56,10 +63,18 @@ export function setDeadPeerTimeout(
  * What `setDeadPeerTimeout` would set on this host, and when a silent peer would be an
  * error then. Touches nothing.
  *
+ * @param ms 2000 to 2147483647 **milliseconds**, or 0.
+ * @param options `slowReader`: `'keep'`, which is the default, or `'end'`.
  * @throws {TypeError | RangeError} As `setDeadPeerTimeout`.
+ * @throws {Error} ERR_FEATURE_UNAVAILABLE_ON_PLATFORM: `'keep'` where there is no TCP_INFO.
+ * @platform As `setDeadPeerTimeout`.
+ * @see tcp(7); net/ipv4/tcp_timer.c; docs/detection.md for what was measured
  *
  * @example
- * console.log(planDeadPeerTimeout(60_000))
+ * const plan = planDeadPeerTimeout(60_000)
+ * plan.idle // => 27
+ * plan.interval // => 9
+ * plan.count // => 3
  */
 export function planDeadPeerTimeout(ms: number, options?: DeadPeerOptions): DeadPeerPlan {
   return planned(ms, options).plan

@@ -66,13 +66,21 @@ const installed: Installed[] = []
  * workers and processes that did not install them, sockets that were open before or
  * were made of a descriptor.
  *
+ * @param options At least one of `keepalive`, `userTimeout` and `deadPeerTimeout`, in the
+ * units and ranges of the functions for one socket.
  * @returns The undo: what connects, or begins to listen, from then on is as it would
  * have been. Harmless when called again.
  * @throws {TypeError | RangeError} As the functions for one socket do.
- * @throws {Error} ERR_FEATURE_UNAVAILABLE_ON_PLATFORM: no binary loads here.
+ * @throws {Error} ERR_FEATURE_UNAVAILABLE_ON_PLATFORM: no binary loads here, or not Node.
+ * @platform Node, where the functions for one socket are; not Bun, not Deno.
+ * @see docs/register.md for what else it changes in a program
  *
  * @example
- * const undo = installDefaults({ deadPeerTimeout: 60_000 })
+ * const undo = installDefaults({ keepalive: { idle: 60, interval: 10, count: 3 } })
+ * const driver = net.connect(port) // sets nothing itself
+ * await once(driver, 'connect')
+ * getKeepalive(driver) // => { enabled: true, idle: 60, interval: 10, count: 3 }
+ * undo()
  */
 export function installDefaults(options: DefaultsOptions): () => void {
   const added = check(options)
@@ -163,9 +171,14 @@ function serverSettings(): Settings | undefined {
   return settings.length === 0 ? undefined : settings.reduce(merge)
 }
 
-/** The message of the channel `tcp-keepalive:refused`. */
+/**
+ * The message of the channel `tcp-keepalive:refused` of `node:diagnostics_channel`: default
+ * settings that were not set.
+ */
 export interface RefusedMessage {
+  /** What stays as it is. */
   socket: Socket | Server
+  /** The refusal, or what the `filter` has thrown. */
   error: unknown
 }
 

@@ -22,14 +22,20 @@ import { getTcpInfo } from './tcp-info.js'
  * `planDeadPeerTimeout`, or a connected socket: then what the kernel has for it,
  * with its own round-trip time and retransmission timeout.
  *
+ * @param subject Settings in the units of the setters, within their ranges; or a socket.
  * @throws {TypeError} ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE: an unknown field.
  * @throws {RangeError} ERR_OUT_OF_RANGE: not what the kernel takes.
- * @throws {Error} ERR_SOCKET_NOT_CONNECTED, ERR_SOCKET_CLOSED.
+ * @throws {Error} ERR_SOCKET_NOT_CONNECTED, ERR_SOCKET_CLOSED,
+ * ERR_FEATURE_UNAVAILABLE_ON_PLATFORM.
+ * @throws {SocketOptionError} The kernel refused to tell what a socket has.
+ * @platform Settings everywhere, by the rules of Linux; a socket on Linux.
  * @see net/ipv4/tcp_timer.c; docs/detection.md for how well it holds
  *
  * @example
- * detectionTime({ idle: 60, interval: 10, count: 3 }).idle // 90000
- * detectionTime(socket).worst
+ * detectionTime({ idle: 60, interval: 10, count: 3 }).idle // => 90000
+ * detectionTime(socket).idle // => null
+ * setKeepalive(socket, { idle: 60, interval: 10, count: 3 })
+ * detectionTime(socket).idle // => 90000
  */
 export function detectionTime(subject: DetectionSettings | Socket): DetectionTime {
   if (subject instanceof Socket) return timeOfSocket(subject)
@@ -109,7 +115,7 @@ function timeOfSocket(socket: Socket): DetectionTime {
 /** An older kernel does not know the option, and then has its own bound. */
 function rtoMaxOf(descriptor: number, wanted: Settings): number | null {
   // The sweep's, which is in force only while the peer's window is closed.
-  if (wanted.silence > 0 && wanted.rtoMax > 0) return rtoMaxForClosedWindow(wanted.silence, 0)
+  if (wanted.silence > 0 && wanted.rtoMax > 0) return rtoMaxForClosedWindow(wanted.silence)
   const binding = native()
   return binding.get(descriptor, 1 << RTO_MAX) === 0 ? (binding.integers[RTO_MAX] as number) : null
 }

@@ -16,18 +16,26 @@ import { type KeepaliveOptions, keepaliveSettings } from './settings.js'
  *
  * Side effects: later `socket.setKeepAlive(true, …)` calls (Node's agents, drivers)
  * change nothing any more; `setKeepAlive(false)` is obeyed and ends that. The socket
- * is watched, so that its error arrives although nobody reads.
+ * is watched, so that its error arrives although nobody reads. An `interval` of 1000 or
+ * more, and an `idle` of whole thousands, are set and warned about once (process warning
+ * TCP_KEEPALIVE_UNIT): mostly milliseconds were meant.
  *
  * @param target A socket, connected or not; a server; an http(s) agent; an http2 session.
+ * @param options What is to be set; on a new socket the kernel has keepalive off, idle
+ * 7200, interval 75, count 9, unless the host was configured.
  * @throws {TypeError} ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE: nothing was set.
  * @throws {RangeError} ERR_OUT_OF_RANGE: nothing was set.
  * @throws {Error} ERR_SOCKET_CLOSED, ERR_FEATURE_UNAVAILABLE_ON_PLATFORM.
- * @throws {SocketOptionError} The kernel refused. A socket that is not connected yet
- * is destroyed with that error instead.
+ * @throws {SocketOptionError} The kernel refused; ENOTSUP for a Unix-domain socket. Where
+ * the settings have to wait for a descriptor it is not thrown: the socket is destroyed with
+ * it, a server's is its `'error'`, an agent's the request's.
+ * @platform Linux, macOS, FreeBSD, Windows 10 1709; Node, Bun, Deno.
  * @see tcp(7), socket(7); RFC 9293 section 3.8.4; net/ipv4/tcp_timer.c, tcp_keepalive_timer
  *
  * @example
- * setKeepalive(socket, { idle: 60, interval: 10, count: 3 })
+ * setKeepalive(socket, { idle: 60, interval: 10, count: 3 }) // seconds, seconds, probes
+ * setKeepalive(socket, { interval: 20 }) // the others stay as they are
+ * getKeepalive(socket) // => { enabled: true, idle: 60, interval: 20, count: 3 }
  */
 export function setKeepalive(target: Target, options: KeepaliveOptions | boolean): void {
   apply(target, keepaliveSettings(options))
@@ -52,14 +60,21 @@ const KEEPALIVE = 5
 const ALL = (1 << IDLE) | (1 << INTERVAL) | (1 << COUNT) | (1 << KEEPALIVE)
 
 /**
- * Reads from the kernel, never from a cache, what keepalive a socket has.
+ * Reads from the kernel, never from a cache, what keepalive a socket has: SO_KEEPALIVE,
+ * TCP_KEEPIDLE, TCP_KEEPINTVL (seconds) and TCP_KEEPCNT (probes).
  *
- * @throws {Error} ERR_SOCKET_NOT_CONNECTED until there is a descriptor, ERR_SOCKET_CLOSED.
- * @throws {SocketOptionError} The kernel refused.
+ * @param socket A net.Socket or tls.TLSSocket that has a descriptor.
+ * @throws {TypeError} ERR_INVALID_ARG_TYPE: not a net.Socket.
+ * @throws {Error} ERR_SOCKET_NOT_CONNECTED until there is a descriptor, ERR_SOCKET_CLOSED,
+ * ERR_FEATURE_UNAVAILABLE_ON_PLATFORM.
+ * @throws {SocketOptionError} The kernel refused; ENOTSUP for a Unix-domain socket.
+ * @platform Linux, macOS, FreeBSD, Windows 10 1709; Node, Bun, Deno.
  * @see tcp(7), socket(7)
  *
  * @example
- * getKeepalive(socket) // { enabled: true, idle: 60, interval: 10, count: 3 }
+ * getKeepalive(socket).enabled // => false
+ * setKeepalive(socket, { idle: 60, interval: 10, count: 3 })
+ * getKeepalive(socket) // => { enabled: true, idle: 60, interval: 10, count: 3 }
  */
 export function getKeepalive(socket: Socket): KeepaliveSettings {
   const integers = read(socket, ALL)

@@ -89,6 +89,11 @@ function modelTimeout(retries: number, base: number, rtoMax: number): number {
   return (2 * 2 ** doublings - 1) * base + (retries - doublings) * rtoMax
 }
 
+/** How long tcp_retries2 retransmissions last with this bound on their interval, at the least. */
+export function retriesTime(rtoMax: number, retries2: number = LINUX.retries2): number {
+  return modelTimeout(retries2, RTO_BASE, rtoMax)
+}
+
 /** The arithmetic of `detectionTime`, on a host that is described by `host`. */
 export function kernelDetectionTime(
   settings: DetectionSettings,
@@ -104,8 +109,10 @@ export function kernelDetectionTime(
   const rto = Math.min(path.rto ?? Math.max(3 * srtt, srtt + known.rtoMin), rtoMax)
 
   const idle = idleTime(settings, known)
+  // The sweep's bound is in force only while the peer's window is closed.
+  const openRtoMax = silence > 0 ? known.rtoMax : rtoMax
   const unacknowledged = swept(
-    unacknowledgedTime(userTimeout, known.retries2, rtoMax, srtt, rto),
+    unacknowledgedTime(userTimeout, known.retries2, openRtoMax, srtt, rto),
     silence,
     0,
   )

@@ -1,4 +1,3 @@
-import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { unavailable } from './errors.js'
 
@@ -13,12 +12,13 @@ interface Binding {
   /** Takes the pending error (positive, 0 for none); the kernel then forgets it. */
   takeError(descriptor: number): number
   /**
-   * Replaces each of `count` descriptors by 0 when nothing waits for the peer, else by
-   * eight times the milliseconds since its last acknowledgement, plus 1 when two
-   * retransmissions or window probes have gone unanswered since, plus 2 when its window
-   * is closed, plus 4 when data is in flight; a (negative) errno where the kernel refuses.
+   * Each of `count` pairs begins with a descriptor, which is replaced by 0 when nothing
+   * waits for the peer, else by eight times the milliseconds since its last
+   * acknowledgement, plus 1 when two retransmissions or window probes have gone unanswered
+   * since, plus 2 when its window is closed, plus 4 when data is in flight. The second
+   * number becomes the low bits of the bytes that the peer has acknowledged.
    */
-  sweep(descriptors: ArrayBuffer, count: number): number
+  sweep(pairs: ArrayBuffer, count: number): number
   /** The peer's port; its address goes to `integers` as bytes ending with a zero. */
   peerAddress(descriptor: number): number
   /** TCP_INFO into `fields`; returns the bytes that the kernel wrote. */
@@ -63,9 +63,8 @@ function load(): Native {
     const find = require('node-gyp-build') as (folder: string) => Binding
     binding = find(join(__dirname, '..'))
   } catch (cause) {
-    const error = unavailable(loadAdvice(cause), cause)
-    if (searched()) failure = error
-    throw error
+    failure = unavailable(loadAdvice(cause), cause)
+    throw failure
   }
   loaded = {
     ...binding,
@@ -74,16 +73,6 @@ function load(): Native {
     fields: new Float64Array(binding.fields),
   }
   return loaded
-}
-
-/** Whether files can be opened at all: without a free descriptor the binary may only seem to be absent. */
-function searched(): boolean {
-  try {
-    readdirSync(__dirname)
-    return true
-  } catch {
-    return false
-  }
 }
 
 function loadAdvice(cause: unknown): string {

@@ -1,5 +1,10 @@
-import { invalidType, invalidValue, outOfRange, received, unpolluted } from './errors.js'
-import { type DetectionTime, kernelDetectionTime, SWEEP_PERIOD } from './kernel-rules.js'
+import { invalidType, invalidValue, outOfRange, received } from './errors.js'
+import {
+  type DetectionTime,
+  kernelDetectionTime,
+  retriesTime,
+  SWEEP_PERIOD,
+} from './kernel-rules.js'
 import { MAX_COUNT, MAX_MILLISECONDS, MAX_SECONDS } from './settings.js'
 import type { SystemDefaults } from './system-defaults.js'
 
@@ -19,6 +24,7 @@ export interface DeadPeerOptions {
 export interface DeadPeerPlan {
   /** The time that was asked for, in milliseconds. */
   readonly ms: number
+  /** What becomes of a live peer that does not read. */
   readonly slowReader: SlowReader
   /** TCP_KEEPIDLE, seconds. */
   readonly idle: number
@@ -50,18 +56,38 @@ export interface DeadPeerPlan {
 export const MIN_DEAD_PEER_TIMEOUT = 2000
 
 /**
- * TCP_RTO_MAX_MS while the peer's window is closed: six probes fit into the silence,
- * because any of them may be lost.
- *
- * Where data was in flight when it closed, the kernel gives up after twice the bound
- * without an answer (net/ipv4/tcp_timer.c, tcp_rtx_probe0_timed_out), after two lost
- * probes. There a bound that grows with the time since the last acknowledgement stays
- * ahead of it until the next look.
+ * TCP_RTO_MAX_MS while the peer's window is closed: ten probes fit into the silence,
+ * because any of them may be lost; with more, smaller ones a long time would be over
+ * for the kernel (tcp_retries2) before it is for the sweep.
  */
-export function rtoMaxForClosedWindow(silence: number, sinceLastAck: number): number {
-  const six = Math.ceil(silence / 6)
-  const ahead = Math.ceil(0.51 * sinceLastAck) + SWEEP_PERIOD
-  return Math.min(MAX_RTO_MAX, Math.max(MIN_RTO_MAX, six, ahead))
+export function rtoMaxForClosedWindow(silence: number): number {
+  return Math.min(MAX_RTO_MAX, Math.max(MIN_RTO_MAX, Math.ceil(silence / 10)))
+}
+
+/**
+ * The same where data was in flight when the window closed: there retransmissions probe
+ * it. Whenever the window opens a little, the kernel ends the connection if tcp_retries2 is
+ * over since the last progress, however often the peer has answered
+ * (net/ipv4/tcp_timer.c, retransmits_timed_out): the bound makes that last longer.
+ *
+ * @param stuck For how long the peer has answered, and taken nothing.
+ */
+export function rtoMaxForStuckData(
+  silence: number,
+  stuck: number,
+  retries2: number | undefined,
+): number {
+  let bound = rtoMaxForClosedWindow(silence)
+  while (bound < MAX_RTO_MAX && retriesTime(bound, retries2) < stuck + silence) bound *= 1.1
+  return Math.min(MAX_RTO_MAX, Math.ceil(bound))
+}
+
+/**
+ * There the kernel also gives up after twice the bound without an answer
+ * (tcp_rtx_probe0_timed_out): it must stay ahead of that until the next look.
+ */
+export function aheadOfSilence(rtoMax: number, sinceAck: number): number {
+  return Math.min(MAX_RTO_MAX, Math.max(rtoMax, Math.ceil(0.51 * sinceAck) + SWEEP_PERIOD))
 }
 
 /** No error before this part of the time, and none later than `GRACE` after it, at an RTT up to 100 ms. */
@@ -99,7 +125,7 @@ export function checkDeadPeerTimeout(ms: unknown, options: unknown): SlowReader 
     if (key !== 'slowReader')
       throw invalidValue(`Unknown field options.${key}. There is slowReader: 'keep' or 'end'.`)
   }
-  const { slowReader = 'keep' } = unpolluted<{ slowReader?: unknown }>(options, ['slowReader'])
+  const { slowReader = 'keep' } = options as { slowReader?: unknown }
   if (slowReader !== 'keep' && slowReader !== 'end') {
     throw invalidValue(
       `Expected 'keep' or 'end' for options.slowReader but received ${received(slowReader)}.`,
@@ -194,6 +220,6 @@ function endSlowReaders(
  */
 function keepSlowReaders(ms: number, host: SystemDefaults): Rest {
   const silence = Math.floor(SILENCE * ms)
-  const rtoMax = host.rtoMax === undefined ? null : rtoMaxForClosedWindow(silence, 0)
+  const rtoMax = host.rtoMax === undefined ? null : rtoMaxForClosedWindow(silence)
   return { userTimeout: 0, rtoMax, silence }
 }

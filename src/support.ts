@@ -48,7 +48,7 @@ function watching(): true | string {
  * What this platform and runtime can do. Reading it loads the binary.
  *
  * @example
- * if (support.setUserTimeout !== true) console.warn(support.setUserTimeout)
+ * if (support.getTcpInfo !== true) console.warn(support.getTcpInfo) // the reason
  */
 export const support: Support = {
   get setKeepalive() {

@@ -10,8 +10,9 @@ import { debug } from './debug.js'
 import { type Connection, connectionOf, openDescriptor, type TcpHandle } from './handle.js'
 import { SWEEP_PERIOD } from './kernel-rules.js'
 import { native } from './native.js'
-import { rtoMaxForClosedWindow } from './plan.js'
-import { UNTOUCHED } from './settings.js'
+import { aheadOfSilence, rtoMaxForClosedWindow, rtoMaxForStuckData } from './plan.js'
+import { type Settings, UNTOUCHED } from './settings.js'
+import { type SystemDefaults, systemDefaults } from './system-defaults.js'
 import { giveUp, present } from './watch.js'
 import { write } from './write.js'
 
@@ -20,19 +21,24 @@ interface Waiting {
   since: number
   /** TCP_RTO_MAX_MS while the peer's window is closed; else 0, and as the settings have it. */
   rtoMax: number
+  /** The low bits of the bytes that the peer has acknowledged, and when they last changed. */
+  acknowledged: number
+  progress: number
 }
 
 const waiting = new Map<TcpHandle, Waiting>()
 const nobody = new AsyncResource('TCPKEEPALIVE')
 let timer: NodeJS.Timeout | undefined
-let descriptors = new Int32Array(64)
+let host: SystemDefaults | undefined
 
 /** Begins or ends to look at a connection, as its settings say. */
 export function sweep(handle: TcpHandle, connection: Connection): void {
   if (connection.settings.silence > 0) {
-    if (!waiting.has(handle)) waiting.set(handle, { since: 0, rtoMax: 0 })
+    if (!waiting.has(handle)) {
+      waiting.set(handle, { since: 0, rtoMax: 0, acknowledged: 0, progress: 0 })
+    }
     // Nobody's context: the store of whoever came first would live as long as the timer.
-    timer ??= nobody.runInAsyncScope(() => setInterval(look, SWEEP_PERIOD).unref())
+    timer ??= nobody.runInAsyncScope(() => setInterval(() => look(), SWEEP_PERIOD).unref())
   } else {
     unsweep(handle)
   }
@@ -50,37 +56,28 @@ const TRIED = 1
 const CLOSED = 2
 const IN_FLIGHT = 4
 
-function look(): void {
-  if (descriptors.length < waiting.size) descriptors = new Int32Array(2 * waiting.size)
-  let count = 0
-  for (const handle of waiting.keys()) descriptors[count++] = openDescriptor(handle)
-  native().sweep(descriptors.buffer, count)
+/** So many at a time: between two batches the event loop goes round. */
+const BATCH = 1000
+const pairs = new Int32Array(2 * BATCH)
+
+function look(rest: Iterable<[TcpHandle, Waiting]> = waiting.entries()): void {
+  const batch: [TcpHandle, Waiting][] = []
+  for (const entry of rest) {
+    pairs[2 * batch.length] = openDescriptor(entry[0])
+    if (batch.push(entry) === BATCH) break
+  }
+  native().sweep(pairs.buffer, batch.length)
   const now = performance.now()
   const silent: [TcpHandle, Connection][] = []
   let index = 0
-  for (const [handle, state] of waiting) {
-    const answer = descriptors[index++] as number
-    // The kernel would not say: that is no sign of life, and none of death.
-    if (answer < 0) continue
-    if (answer === 0) state.since = 0
-    else if (state.since === 0) state.since = now
-    const closed = (answer & CLOSED) !== 0
-    if (!closed && state.rtoMax === 0 && (answer & TRIED) === 0) continue
+  for (const [handle, state] of batch) {
     const connection = connectionOf(handle)
+    const answer = Math.max(0, pairs[index++] as number)
+    const acknowledged = pairs[index++] as number
     if (connection === undefined) continue
-    const { silence, rtoMax } = connection.settings
-    const lastAck = answer >> 3
-    const uponData = closed && (answer & IN_FLIGHT) !== 0
-    // An older kernel does not know the option.
-    if (rtoMax > 0 && closed) {
-      bound(handle, state, rtoMaxForClosedWindow(silence, uponData ? lastAck : 0))
-    } else if (state.rtoMax > 0 && bound(handle, state, rtoMax)) {
-      state.rtoMax = 0
+    if (isSilent(handle, state, connection.settings, answer, acknowledged, now)) {
+      silent.push([handle, connection])
     }
-    // In that state the kernel counts neither, but with the bound two fit into the silence.
-    const tried = (answer & TRIED) !== 0 || (uponData && state.rtoMax > 0)
-    // An idle peer has a long silence behind it: what waits must have waited as long.
-    if (tried && Math.min(lastAck, now - state.since) >= silence) silent.push([handle, connection])
   }
   for (const [handle, connection] of silent) {
     // On its way to another process the socket is no longer this one's to end.
@@ -88,6 +85,45 @@ function look(): void {
     debug('nothing acknowledged for %d ms', connection.settings.silence)
     giveUp(connection, -constants.errno.ETIMEDOUT)
   }
+  if (batch.length === BATCH) setImmediate(look, rest).unref()
+}
+
+/** What is answered of one connection, and what that says of its peer. */
+function isSilent(
+  handle: TcpHandle,
+  state: Waiting,
+  { silence, rtoMax }: Settings,
+  answer: number,
+  acknowledged: number,
+  now: number,
+): boolean {
+  if (answer === 0) state.since = 0
+  else if (state.since === 0) state.since = now
+  if (answer === 0 || acknowledged !== state.acknowledged) {
+    state.acknowledged = acknowledged
+    state.progress = now
+  }
+  const lastAck = answer >> 3
+  const closed = (answer & CLOSED) !== 0
+  const stuck = closed && (answer & IN_FLIGHT) !== 0
+  let needed = silence
+  // An older kernel does not know the option.
+  if (rtoMax > 0 && stuck) {
+    host ??= systemDefaults()
+    const lasting = rtoMaxForStuckData(silence, now - state.progress - lastAck, host.retries2)
+    bound(handle, state, aheadOfSilence(lasting, lastAck))
+    // As many probes must be lost as without the longer bound.
+    needed = (silence * lasting) / rtoMaxForClosedWindow(silence)
+  } else if (rtoMax > 0 && closed) {
+    bound(handle, state, rtoMaxForClosedWindow(silence))
+  } else if (state.rtoMax > 0) {
+    bound(handle, state, rtoMax)
+    state.rtoMax = 0
+  }
+  // Of stuck data the kernel counts neither, but with the bound several fit into the silence.
+  const tried = (answer & TRIED) !== 0 || (stuck && state.rtoMax > 0)
+  // An idle peer has a long silence behind it: what waits must have waited as long.
+  return tried && Math.min(lastAck, now - state.since) >= needed
 }
 
 /**
@@ -95,15 +131,13 @@ function look(): void {
  * often. Only while its window is closed: with data in flight a small bound would make
  * tcp_retries2 end the connection.
  */
-function bound(handle: TcpHandle, state: Waiting, rtoMax: number): boolean {
-  if (rtoMax === state.rtoMax) return true
+function bound(handle: TcpHandle, state: Waiting, rtoMax: number): void {
+  if (rtoMax === state.rtoMax) return
   try {
     write(handle, { ...UNTOUCHED, rtoMax }, false)
     state.rtoMax = rtoMax
-    return true
   } catch (error) {
-    // Nobody is left to throw at; the next look tries again.
+    // Nobody is left to throw at; the connection keeps the bound that it has.
     debug('descriptor %d: %s', handle.fd, (error as Error).message)
-    return false
   }
 }

@@ -52,14 +52,15 @@ const FILES: Record<keyof SystemDefaults, string> = {
  * program can log or refuse a host that was never configured. Nothing is
  * cached: the settings are those of this moment and of this network namespace.
  *
- * Linux. Elsewhere, and where procfs does not tell, the fields are absent; it
- * never throws. Writing them is not this library's business.
+ * Writing them is not this library's business.
+ *
+ * @throws Nothing.
+ * @platform Linux. Elsewhere, and where procfs does not tell, the fields are absent.
+ * @see the kernel's Documentation/networking/ip-sysctl.rst; tcp(7)
  *
  * @example
- * const { idle } = systemDefaults()
- * if (idle === undefined || idle > 600) log('keepalive begins after', idle, 'seconds')
- *
- * @see the kernel's Documentation/networking/ip-sysctl.rst; tcp(7)
+ * const { idle = 7200 } = systemDefaults()
+ * if (idle > 600) console.warn('keepalive begins after', idle, 'seconds')
  */
 export function systemDefaults(): SystemDefaults {
   return readDefaults('/proc/sys/net/ipv4')

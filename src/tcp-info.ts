@@ -23,7 +23,10 @@ const STATES = [
 
 /**
  * The state of a connection (RFC 9293 section 3.3.2, in the kernel's spelling).
- * `'CLOSE'` is dead: given up or reset; the descriptor is still open.
+ * `'CLOSE'` is dead: given up or reset; the descriptor is still open. The others:
+ * `'SYN_SENT'`, `'SYN_RECV'`, `'ESTABLISHED'`, `'FIN_WAIT1'`, `'FIN_WAIT2'`, `'CLOSE_WAIT'`,
+ * `'LAST_ACK'`, `'CLOSING'`, `'TIME_WAIT'`, `'NEW_SYN_RECV'`, `'LISTEN'`, and `'UNKNOWN'`
+ * for a number that no kernel had yet.
  */
 export type TcpState = (typeof STATES)[number]
 
@@ -113,17 +116,20 @@ function prepare(): Float64Array {
 
 /**
  * Reads TCP_INFO: a connection's state, round-trip time, retransmissions, probes,
- * what is outstanding, and for how long the peer has been silent. Linux.
+ * what is outstanding, and for how long the peer has been silent.
  *
  * @param socket A connected net.Socket or tls.TLSSocket, or one that is connecting.
- * @throws {TypeError} ERR_INVALID_ARG_TYPE.
+ * @throws {TypeError} ERR_INVALID_ARG_TYPE: not a net.Socket.
  * @throws {Error} ERR_SOCKET_NOT_CONNECTED until there is a descriptor, ERR_SOCKET_CLOSED,
  * ERR_FEATURE_UNAVAILABLE_ON_PLATFORM.
- * @throws {SocketOptionError} The kernel refused.
+ * @throws {SocketOptionError} The kernel refused; ENOTSUP for a Unix-domain socket.
+ * @platform Linux; Node, Bun, Deno.
  * @see tcp(7); include/uapi/linux/tcp.h; net/ipv4/tcp.c, tcp_get_info
  *
  * @example
- * const { state, rttUs, unacknowledgedSegments, lastAckReceivedMs } = getTcpInfo(socket)
+ * const { state, rttUs, lastAckReceivedMs } = getTcpInfo(socket)
+ * state // => 'ESTABLISHED'
+ * console.log(`${rttUs / 1000} ms away, last heard of ${lastAckReceivedMs} ms ago`)
  */
 export function getTcpInfo(socket: Socket): TcpInfo {
   const descriptor = descriptorOf(socket, 'TCP_INFO')

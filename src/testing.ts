@@ -22,16 +22,22 @@ export interface PlugIn {
  * arrives is below 255, as it is everywhere but on the same link with GTSM).
  *
  * Sets IP_MINTTL (ip(7)) and IPV6_MINHOPCOUNT (ipv6(7)) to 255; plugging in sets
- * them to 0. Linux, and IPv4 on FreeBSD.
+ * them to 0.
  *
  * @param socket A connected net.Socket or tls.TLSSocket.
  * @returns The function that plugs it in again; harmless when the socket is gone.
+ * @throws {TypeError} ERR_INVALID_ARG_TYPE: not a net.Socket.
  * @throws {Error} ERR_SOCKET_NOT_CONNECTED, ERR_SOCKET_CLOSED,
  * ERR_FEATURE_UNAVAILABLE_ON_PLATFORM, or the kernel's refusal.
+ * @platform Linux; FreeBSD, IPv4 only.
+ * @see ip(7), ipv6(7); net/ipv4/tcp_ipv4.c, tcp_v4_rcv, at min_ttl
  *
  * @example
- * const plugIn = unplug(socket)
- * await once(socket, 'error') // ETIMEDOUT, when your settings say so
+ * setUserTimeout(socket, 1000)
+ * unplug(socket)
+ * socket.write('nobody acknowledges this')
+ * const [error] = await once(socket, 'error')
+ * error.code // => 'ETIMEDOUT'
  */
 export function unplug(socket: Socket): PlugIn {
   pull(descriptorOf(socket, 'SO_KEEPALIVE'), 1)

@@ -17,16 +17,27 @@ import { userTimeoutSettings } from './settings.js'
  * - **a live peer that does not read for `ms` is given up too** (since Linux 5.11),
  *   although it answers. `setDeadPeerTimeout` keeps such a peer.
  *
+ * Side effects: the socket is watched, so that its error arrives although nobody reads.
+ * 1 to 999 is set and warned about once (process warning TCP_KEEPALIVE_UNIT): mostly
+ * seconds were meant.
+ *
  * @param target A socket, connected or not; a server; an http(s) agent; an http2 session.
+ * @param ms A whole number of milliseconds, 0 to 2147483647; a new socket has 0.
  * @throws {TypeError} ERR_INVALID_ARG_TYPE: nothing was set.
  * @throws {RangeError} ERR_OUT_OF_RANGE: nothing was set.
  * @throws {Error} ERR_SOCKET_CLOSED, ERR_FEATURE_UNAVAILABLE_ON_PLATFORM.
- * @throws {SocketOptionError} The kernel refused, as it does for MPTCP. A socket that
- * is not connected yet is destroyed with that error instead.
- * @see tcp(7); RFC 5482; net/ipv4/tcp_timer.c, tcp_write_timeout
+ * @throws {SocketOptionError} The kernel refused; ENOTSUP for a Unix-domain socket,
+ * ENOPROTOOPT for MPTCP. Where
+ * the settings have to wait for a descriptor it is not thrown: the socket is destroyed with
+ * it, a server's is its `'error'`, an agent's the request's.
+ * @platform Linux; macOS (TCP_RXT_CONNDROPTIME) and FreeBSD 14 (TCP_MAXUNACKTIME), where
+ * the unit is seconds and `ms` is rounded up; Windows (TCP_MAXRTMS, before it TCP_MAXRT in
+ * seconds). On Windows, Bun and Deno it does not bound the connect.
+ * @see tcp(7); RFC 5482; RFC 9293 section 3.8.3; net/ipv4/tcp_timer.c, tcp_write_timeout
  *
  * @example
- * setUserTimeout(socket, 90_000)
+ * setUserTimeout(socket, 90_000) // milliseconds
+ * getUserTimeout(socket) // => 90000
  */
 export function setUserTimeout(target: Target, ms: number): void {
   apply(target, userTimeoutSettings(ms))
@@ -35,12 +46,19 @@ export function setUserTimeout(target: Target, ms: number): void {
 const USER_TIMEOUT = 0
 
 /**
- * Reads from the kernel the user timeout of a socket in **milliseconds**; 0 is the
- * kernel's default.
+ * Reads from the kernel the user timeout of a socket in **milliseconds**
+ * (TCP_USER_TIMEOUT); 0 is the kernel's default.
  *
- * @throws {Error} ERR_SOCKET_NOT_CONNECTED until there is a descriptor, ERR_SOCKET_CLOSED.
- * @throws {SocketOptionError} The kernel refused.
+ * @param socket A net.Socket or tls.TLSSocket that has a descriptor.
+ * @throws {TypeError} ERR_INVALID_ARG_TYPE: not a net.Socket.
+ * @throws {Error} ERR_SOCKET_NOT_CONNECTED until there is a descriptor, ERR_SOCKET_CLOSED,
+ * ERR_FEATURE_UNAVAILABLE_ON_PLATFORM.
+ * @throws {SocketOptionError} The kernel refused; ENOTSUP for a Unix-domain socket.
+ * @platform As `setUserTimeout`.
  * @see tcp(7)
+ *
+ * @example
+ * getUserTimeout(socket) // => 0
  */
 export function getUserTimeout(socket: Socket): number {
   return read(socket, 1 << USER_TIMEOUT)[USER_TIMEOUT] as number

@@ -1,11 +1,12 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { kernelDetectionTime, SWEEP_PERIOD } from '../src/kernel-rules.js'
+import { kernelDetectionTime, retriesTime, SWEEP_PERIOD } from '../src/kernel-rules.js'
 import {
+  aheadOfSilence,
   checkDeadPeerTimeout,
   type DeadPeerPlan,
   deadPeerPlan,
-  rtoMaxForClosedWindow,
+  rtoMaxForStuckData,
 } from '../src/plan.js'
 import type { SystemDefaults } from '../src/system-defaults.js'
 import {
@@ -84,7 +85,9 @@ describe('a planned time', () => {
           expectWithin(connectDeath(plan.connectTimeout, clock, 6, linear), plan, 'connecting')
         }
         if (slow === 'keep' && ms > RETRIES_LIMIT) return
-        const kernel = inFlightDeath(plan, clock, { srtt, rto }, 15)
+        // With 'keep' the bound is in force only while a window is closed.
+        const open = slow === 'keep' ? { ...plan, rtoMax: host.rtoMax ?? null } : plan
+        const kernel = inFlightDeath(open, clock, { srtt, rto }, 15)
         expectWithin(sooner(kernel, plan, ms % SWEEP_PERIOD, 0), plan, 'in flight')
         if (kernel < 0.7 * ms) expect.fail(`${ms}: the kernel is early in flight, at ${kernel}`)
         // A kernel without TCP_RTO_MAX_MS lets two minutes pass between window probes.
@@ -168,12 +171,26 @@ describe("slowReader 'keep'", () => {
       const phase = ms % SWEEP_PERIOD
       // As of the last look, half a second ago at the most.
       const bound = (now: number) =>
-        rtoMaxForClosedWindow(plan.silence, now < phase ? 0 : now - ((now - phase) % SWEEP_PERIOD))
+        aheadOfSilence(
+          rtoMaxForStuckData(plan.silence, 0, 15),
+          now < phase ? 0 : now - ((now - phase) % SWEEP_PERIOD),
+        )
       const end = sweepDeath(plan.silence, SWEEP_PERIOD, phase, 0)
       const first = Math.min(plan.rtoMax as number, 200 * 2 ** (ms % 8))
       const { death, probes } = shrunkWindowDeath(bound, clockFor(ms), first, end)
       expectWithin(death, plan, 'closed upon data')
       if (probes < (ms < 2700 ? 1 : 2)) expect.fail(`${ms}: ${probes} probes`)
+    }
+  })
+
+  test('a peer that answers and takes nothing: tcp_retries2 lasts longer than that, as far as it can', () => {
+    for (const ms of [2000, 20_000, 60_000, 600_000]) {
+      const { silence } = deadPeerPlan(ms, 'keep', NEW)
+      for (let stuck = 0; stuck <= 900_000; stuck += 1700) {
+        const rtoMax = rtoMaxForStuckData(silence, stuck, 15)
+        if (rtoMax === 120_000) expect(retriesTime(rtoMax / 1.1, 15)).toBeLessThan(stuck + silence)
+        else expect(retriesTime(rtoMax, 15)).toBeGreaterThanOrEqual(stuck + silence)
+      }
     }
   })
 
