@@ -4,7 +4,7 @@ import type { Server, Socket } from 'node:net'
 import { inspect } from 'node:util'
 import { planDeadPeerTimeout, settingsOf } from './dead-peer.js'
 import { debug } from './debug.js'
-import { invalidType, invalidValue, received, unavailable } from './errors.js'
+import { invalidType, invalidValue, received, unavailable, unpolluted } from './errors.js'
 import { type ConnectRequest, IS_NODE, NOT_NODE } from './handle.js'
 import { native } from './native.js'
 import type { SlowReader } from './plan.js'
@@ -116,7 +116,7 @@ function check(options: unknown): Installed {
     deadPeerTimeout,
     scope = 'client',
     filter,
-  } = options as DefaultsOptions
+  } = unpolluted(options as DefaultsOptions, FIELDS)
   const parts: Settings[] = []
   if (deadPeerTimeout !== undefined) parts.push(deadPeerSettings(deadPeerTimeout))
   if (keepalive !== undefined) parts.push(keepaliveSettings(keepalive))
@@ -144,7 +144,7 @@ function check(options: unknown): Installed {
 
 function deadPeerSettings(value: NonNullable<DefaultsOptions['deadPeerTimeout']>): Settings {
   if (typeof value !== 'object' || value === null) return settingsOf(planDeadPeerTimeout(value))
-  const { ms, ...options } = value
+  const { ms, ...options } = unpolluted(value, ['ms'])
   return settingsOf(planDeadPeerTimeout(ms, options))
 }
 

@@ -73,13 +73,27 @@ function coded<E extends Error>(error: E, code: string): E & { code: string } {
   const { name } = error
   error.name = `${name} [${code}]`
   void error.stack
-  Object.defineProperty(error, 'name', {
-    value: name,
-    writable: true,
-    enumerable: false,
-    configurable: true,
-  })
+  const hidden = { value: name, writable: true, enumerable: false, configurable: true }
+  Object.defineProperty(error, 'name', property(hidden))
   return Object.assign(error, { code })
+}
+
+/** What Object.defineProperty takes, without what a polluted Object.prototype would add. */
+export function property(fields: PropertyDescriptor): PropertyDescriptor {
+  // One without a prototype costs more than the definition.
+  const polluted = 'get' in Object.prototype || 'set' in Object.prototype
+  return polluted ? Object.assign(Object.create(null), fields) : fields
+}
+
+/**
+ * Options without what somebody has put on Object.prototype under these names: that is
+ * meant for nobody.
+ */
+export function unpolluted<T extends object>(options: T, names: Iterable<string>): T {
+  for (const name of names) {
+    if (name in Object.prototype) return Object.assign(Object.create(null), options)
+  }
+  return options
 }
 
 /** A value as an error message shows it; never throws. */

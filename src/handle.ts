@@ -5,6 +5,7 @@
 export { onConnecting, whenConnectEnds } from './handle/connecting.js'
 export { attach, connectionOf, tellNodeCache } from './handle/connection.js'
 export { IS_NODE, NEEDS_CONNECTION, NOT_NODE, openDescriptor } from './handle/descriptor.js'
+export { define } from './handle/internals.js'
 export {
   isTcpHandle,
   listenerOf,

@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { unavailable } from './errors.js'
 
@@ -16,7 +17,8 @@ interface Binding {
    * waits for the peer, else by eight times the milliseconds since its last
    * acknowledgement, plus 1 when two retransmissions or window probes have gone unanswered
    * since, plus 2 when its window is closed, plus 4 when data is in flight. The second
-   * number becomes the low bits of the bytes that the peer has acknowledged.
+   * number becomes the low bits of the bytes that the peer has acknowledged. A (negative)
+   * errno where the kernel refuses.
    */
   sweep(pairs: ArrayBuffer, count: number): number
   /** The peer's port; its address goes to `integers` as bytes ending with a zero. */
@@ -63,8 +65,9 @@ function load(): Native {
     const find = require('node-gyp-build') as (folder: string) => Binding
     binding = find(join(__dirname, '..'))
   } catch (cause) {
-    failure = unavailable(loadAdvice(cause), cause)
-    throw failure
+    const error = unavailable(loadAdvice(cause), cause)
+    if (searched()) failure = error
+    throw error
   }
   loaded = {
     ...binding,
@@ -73,6 +76,16 @@ function load(): Native {
     fields: new Float64Array(binding.fields),
   }
   return loaded
+}
+
+/** Whether files can be opened at all: without a free descriptor the binary may only seem to be absent. */
+function searched(): boolean {
+  try {
+    readdirSync(__dirname)
+    return true
+  } catch {
+    return false
+  }
 }
 
 function loadAdvice(cause: unknown): string {

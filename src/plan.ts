@@ -1,4 +1,4 @@
-import { invalidType, invalidValue, outOfRange, received } from './errors.js'
+import { invalidType, invalidValue, outOfRange, received, unpolluted } from './errors.js'
 import {
   type DetectionTime,
   kernelDetectionTime,
@@ -125,7 +125,7 @@ export function checkDeadPeerTimeout(ms: unknown, options: unknown): SlowReader 
     if (key !== 'slowReader')
       throw invalidValue(`Unknown field options.${key}. There is slowReader: 'keep' or 'end'.`)
   }
-  const { slowReader = 'keep' } = options as { slowReader?: unknown }
+  const { slowReader = 'keep' } = unpolluted<{ slowReader?: unknown }>(options, ['slowReader'])
   if (slowReader !== 'keep' && slowReader !== 'end') {
     throw invalidValue(
       `Expected 'keep' or 'end' for options.slowReader but received ${received(slowReader)}.`,

@@ -1,4 +1,4 @@
-import { invalidType, invalidValue, outOfRange } from './errors.js'
+import { invalidType, invalidValue, outOfRange, unpolluted } from './errors.js'
 
 /** What `setKeepalive` takes. An absent field (or `undefined`) is left as it is. */
 export interface KeepaliveOptions {
@@ -107,6 +107,13 @@ export const MAX_COUNT = 127
 /** TCP_USER_TIMEOUT is an int of milliseconds. */
 export const MAX_MILLISECONDS = 2147483647
 
+const FIELDS = ['idle', 'interval', 'count']
+
+/** Names that are written out cost nothing to look for. */
+function areOnPrototype(): boolean {
+  return 'idle' in Object.prototype || 'interval' in Object.prototype || 'count' in Object.prototype
+}
+
 /** Checks what `setKeepalive` was given. */
 export function keepaliveSettings(options: unknown): Settings {
   if (options === true) return ON
@@ -115,7 +122,8 @@ export function keepaliveSettings(options: unknown): Settings {
     throw notOptions(options)
   }
   // Read once: an accessor may answer differently the next time.
-  const { idle, interval, count } = options as Record<string, unknown>
+  const meant = areOnPrototype() ? unpolluted(options, FIELDS) : options
+  const { idle, interval, count } = meant as Record<string, unknown>
   for (const key in options) {
     if (key !== 'idle' && key !== 'interval' && key !== 'count' && Object.hasOwn(options, key)) {
       refuseField(key, options as Record<string, unknown>)

@@ -72,9 +72,10 @@ function look(rest: Iterable<[TcpHandle, Waiting]> = waiting.entries()): void {
   let index = 0
   for (const [handle, state] of batch) {
     const connection = connectionOf(handle)
-    const answer = Math.max(0, pairs[index++] as number)
+    const answer = pairs[index++] as number
     const acknowledged = pairs[index++] as number
-    if (connection === undefined) continue
+    // A refusal of the kernel's to say is no sign of life, and none of death.
+    if (connection === undefined || answer < 0) continue
     if (isSilent(handle, state, connection.settings, answer, acknowledged, now)) {
       silent.push([handle, connection])
     }
@@ -116,8 +117,7 @@ function isSilent(
     needed = (silence * lasting) / rtoMaxForClosedWindow(silence)
   } else if (rtoMax > 0 && closed) {
     bound(handle, state, rtoMaxForClosedWindow(silence))
-  } else if (state.rtoMax > 0) {
-    bound(handle, state, rtoMax)
+  } else if (state.rtoMax > 0 && bound(handle, state, rtoMax)) {
     state.rtoMax = 0
   }
   // Of stuck data the kernel counts neither, but with the bound several fit into the silence.
@@ -131,13 +131,15 @@ function isSilent(
  * often. Only while its window is closed: with data in flight a small bound would make
  * tcp_retries2 end the connection.
  */
-function bound(handle: TcpHandle, state: Waiting, rtoMax: number): void {
-  if (rtoMax === state.rtoMax) return
+function bound(handle: TcpHandle, state: Waiting, rtoMax: number): boolean {
+  if (rtoMax === state.rtoMax) return true
   try {
     write(handle, { ...UNTOUCHED, rtoMax }, false)
     state.rtoMax = rtoMax
+    return true
   } catch (error) {
-    // Nobody is left to throw at; the connection keeps the bound that it has.
+    // Nobody is left to throw at; the next look tries again.
     debug('descriptor %d: %s', handle.fd, (error as Error).message)
+    return false
   }
 }

@@ -53,6 +53,8 @@ export function unplug(socket: Socket): PlugIn {
 function pull(descriptor: number, unplugged: 0 | 1): void {
   const result = native().unplug(descriptor, unplugged)
   if (result >= 0) return
+  // IPv6 has two options, of which the first may be set by now.
+  native().unplug(descriptor, 0)
   const error = systemError(result, 'setsockopt')
   throw error.code === 'ENOSYS'
     ? unavailable(

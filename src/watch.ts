@@ -127,7 +127,12 @@ export function present(
 
 function report(handle: TcpHandle, connection: Connection, socket: Socket, error: number): void {
   // 0 is an orderly end: both sides have finished, nothing was lost.
-  if (error <= 0) return
+  if (error === 0) return
+  // The kernel would not say, and it notifies once only.
+  if (error < 0) {
+    settle(handle, connection, 0)
+    return
+  }
   // The kernel says EPIPE where the peer had ended before it reset: what it sent is
   // complete, and Node would deliver it. So does a peer that has long forgotten the
   // connection answer a keepalive probe.

@@ -1,6 +1,11 @@
 /** Environments of one process: the main thread and its workers, none of which share anything. */
+import { cpSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { answerOf, runNode } from './support/child.ts'
+import { answerOf, run, runNode } from './support/child.ts'
+
+const root = join(__dirname, '..')
 
 /**
  * What a thread does: it connects, sets, reads back, and ends with what the kernel
@@ -154,6 +159,213 @@ describe.concurrent('a worker comes to its end and the process lives', () => {
       expect(ended).toEqual({ code: 0, signal: null, stdout: twelve(1), stderr: '' })
     })
   }
+})
+
+test.concurrent('a hundred workers set, watch and lose peers, and are terminated at random moments', async () => {
+  const file = join(__dirname, 'support', 'dying-workers.cjs')
+  const { code, signal, stdout, stderr } = await run([process.execPath, file, '100'])
+  expect({ code, signal, stderr }).toEqual({ code: 0, signal: null, stderr: '' })
+  const { workers, set, told, leaked } = JSON.parse(stdout) as Record<string, number>
+  expect(workers).toBeGreaterThanOrEqual(100)
+  // Some were terminated before they ran, most in the midst of what they are for.
+  expect(set).toBeGreaterThan(200)
+  expect(told).toBeGreaterThan(100)
+  expect(leaked).toBe(0)
+})
+
+describe.concurrent('a program ends as it does without this library', () => {
+  /** One that loses its peer; `set` and `watch` are this library's, or do nothing. */
+  const program = (library: boolean, main: string) => `
+    const { once } = require('node:events')
+    const { connect, createServer } = require('node:net')
+    const { spawn } = require('node:child_process')
+    const { setDeadPeerTimeout } = ${library} ? require('tcp-keepalive') : { setDeadPeerTimeout() {} }
+    const server = createServer((peer) => {
+      peer.on('error', () => {})
+      globalThis.peer = peer
+    }).listen(0, '127.0.0.1', async () => {
+      const socket = connect(server.address().port, '127.0.0.1')
+      setDeadPeerTimeout(server, 60_000)
+      setDeadPeerTimeout(socket, 60_000)
+      await Promise.all([once(socket, 'connect'), once(server, 'connection')])
+      ${main}
+    })
+  `
+  const LOSE = 'peer.resetAndDestroy()'
+  const PROGRAMS: Record<string, [ending: number | string, main: string]> = {
+    "process.exit inside 'error'": [5, `socket.on('error', () => process.exit(5)); ${LOSE}`],
+    "an exception inside 'error'": [
+      1,
+      `socket.on('error', () => { throw new TypeError('as planned') }); ${LOSE}`,
+    ],
+    "nobody listens for 'error'": [1, LOSE],
+    "a rejection inside 'error'": [
+      1,
+      `socket.on('error', async () => { throw new TypeError('as planned') }); ${LOSE}`,
+    ],
+    "process.kill inside 'error'": [
+      'SIGKILL',
+      `socket.on('error', () => process.kill(process.pid, 'SIGKILL')); ${LOSE}`,
+    ],
+    "process.exit inside 'close'": [
+      6,
+      `socket.on('error', () => {}).on('close', () => process.exit(6)); ${LOSE}`,
+    ],
+    SIGTERM: ['SIGTERM', `process.kill(process.pid, 'SIGTERM')`],
+    'SIGTERM that closes everything': [
+      7,
+      `
+      process.on('SIGTERM', () => { server.close(); socket.destroy(); process.exitCode = 7 })
+      process.on('exit', (code) => console.log('exit', code))
+      process.kill(process.pid, 'SIGTERM')
+    `,
+    ],
+    'by itself, when everything is closed': [
+      0,
+      `
+      process.on('beforeExit', (code) => console.log('beforeExit', code))
+      socket.end(); peer.end(); server.close()
+    `,
+    ],
+    'a child with inherited stdio is left no descriptor, and outlives a socket': [
+      0,
+      `
+      const { readdirSync, readFileSync, readlinkSync } = require('node:fs')
+      const O_CLOEXEC = 0o2000000
+      const left = readdirSync('/proc/self/fd').filter((fd) => {
+        try {
+          // Not a file that a thread of Node's is reading.
+          if (!/^(socket|anon_inode):/.test(readlinkSync('/proc/self/fd/' + fd))) return false
+          return (parseInt(readFileSync('/proc/self/fdinfo/' + fd, 'utf8').match(/flags:\\s*(\\d+)/)[1], 8) & O_CLOEXEC) === 0
+        } catch {
+          return false
+        }
+      })
+      console.log('left open', left.length)
+      const child = spawn(process.execPath, ['-e', 'console.log("here")'], { stdio: 'inherit' })
+      child.on('exit', (code) => { console.log('child', code); socket.destroy(); server.close() })
+    `,
+    ],
+    'a child with a channel and inherited stdio is ended by SIGTERM': [
+      8,
+      `
+      const child = spawn(process.execPath, ['-e', 'process.send("here"); process.on("message", () => {})'], { stdio: ['inherit', 'inherit', 'inherit', 'ipc'] })
+      await once(child, 'message')
+      child.kill('SIGTERM')
+      const [code, signal] = await once(child, 'exit')
+      console.log('child', code, signal)
+      process.exit(8)
+    `,
+    ],
+    'a worker whose error handler exits': [
+      9,
+      `
+      const { Worker } = require('node:worker_threads')
+      new Worker(\`
+        const socket = require('node:net').connect(\${server.address().port}, '127.0.0.1')
+        if (LIBRARY) require('tcp-keepalive').setDeadPeerTimeout(socket, 60_000)
+        socket.on('error', () => process.exit(9)).on('connect', () => require('node:worker_threads').parentPort.postMessage(''))
+      \`, { eval: true }).on('message', () => peer.resetAndDestroy()).on('exit', (code) => {
+        console.log('worker', code)
+        process.exit(code)
+      })
+    `,
+    ],
+  }
+
+  for (const [name, [ending, main]] of Object.entries(PROGRAMS)) {
+    test(name, async () => {
+      const [without, with_] = await Promise.all(
+        [false, true].map(async (library) => {
+          const text = program(library, main.replace('LIBRARY', String(library)))
+          const { stderr, ...ended } = await runNode(text)
+          // The error's own words; the stack has the place in the text.
+          return { ...ended, errors: stderr.match(/^(\w*Error|Error): .*/gm) }
+        }),
+      )
+      expect(with_).toEqual(without)
+      expect(with_?.signal ?? with_?.code).toBe(ending)
+    })
+  }
+})
+
+describe.concurrent('however it is loaded', () => {
+  test('by import and by require, in the main thread and in a worker: one library per thread', async () => {
+    const same = `
+      const required = require('tcp-keepalive')
+      const imported = import('tcp-keepalive').then((module) =>
+        module.setKeepalive === required.setKeepalive && module.default.setKeepalive === required.setKeepalive)
+    `
+    const answer = await answerOf<boolean[]>(`
+      ${THREADS}${same}
+      const worker = new Worker(${JSON.stringify(
+        `${THREADS}${same}imported.then((same) => parentPort.postMessage(same))`,
+      )}, { eval: true })
+      Promise.all([imported, new Promise((resolve) => worker.on('message', resolve))]).then((answers) =>
+        console.log(JSON.stringify(answers)))
+    `)
+    expect(answer).toEqual([true, true])
+  })
+
+  test('from code of another vm context, also where that one loads it itself', async () => {
+    const answer = await answerOf<object>(`
+      const vm = require('node:vm')
+      ${WORK}
+      connected().then(({ server, socket }) => {
+        const context = vm.createContext({ setKeepalive, getKeepalive, socket, require })
+        const foreign = vm.runInContext('setKeepalive(socket, { idle: 61 }); getKeepalive(socket).idle', context)
+        const loaded = vm.runInContext(
+          "const own = require('tcp-keepalive'); own.setKeepalive(socket, { idle: 62 }); own.getKeepalive(socket).idle", context)
+        const refused = vm.runInContext('try { setKeepalive(socket, { idle: 0 }) } catch (error) { error.code }', context)
+        console.log(JSON.stringify({ foreign, loaded, refused }))
+        process.exit()
+      })
+    `)
+    expect(answer).toEqual({ foreign: 61, loaded: 62, refused: 'ERR_OUT_OF_RANGE' })
+  })
+
+  test('from two copies with a binary each, one imported and one required, on the same socket: one error', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'copies-'))
+    const copy = join(folder, 'node_modules', 'tcp-keepalive')
+    for (const part of ['dist', 'package.json', 'build/Release', 'node_modules/node-gyp-build']) {
+      cpSync(join(root, part), join(copy, part), { recursive: true })
+    }
+    const both = (done: string) => `
+      ${WORK}
+      ;(async () => {
+        const other = await import(${JSON.stringify(join(copy, 'dist', 'index.js'))})
+        if (other.setKeepalive === setKeepalive) throw new Error('the same copy')
+        const { server, socket } = await connected()
+        const errors = []
+        socket.on('error', ({ message }) => errors.push(message))
+        setKeepalive(socket, { idle: 61 })
+        other.setKeepalive(socket, { interval: 11 })
+        socket.setKeepAlive(true, 5000)
+        const { idle, interval } = getKeepalive(socket)
+        setKeepalive(socket, { idle: 1, interval: 1, count: 1 })
+        unplug(socket)
+        await new Promise((resolve) => socket.resume().once('close', resolve))
+        await new Promise((resolve) => setTimeout(resolve, 200))
+        server.close()
+        ;(${done})({ idle, interval, errors })
+      })()
+    `
+    const answer = await answerOf<object[]>(`
+      ${THREADS}
+      const answers = []
+      const tell = (answer) => {
+        answers.push(answer)
+        if (answers.length === 2) console.log(JSON.stringify(answers))
+      }
+      new Worker(${JSON.stringify(
+        `${THREADS}${both('(answer) => parentPort.postMessage(answer)')}`,
+      )}, { eval: true }).on('message', tell)
+      ${both('tell')}
+    `)
+    rmSync(folder, { recursive: true })
+    const each = { idle: 61, interval: 11, errors: ['read ETIMEDOUT'] }
+    expect(answer).toEqual([each, each])
+  })
 })
 
 describe.concurrent('the process comes to its end', () => {

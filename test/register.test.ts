@@ -108,6 +108,35 @@ describe.concurrent('the variables', () => {
   })
 })
 
+describe.concurrent('variables of others that begin likewise are passed over', () => {
+  const OTHERS: Record<string, string> = {
+    // node-gyp-build: where to look for the binary.
+    TCP_KEEPALIVE_PREBUILD: root,
+    // Kubernetes, for a service called tcp-keepalive.
+    TCP_KEEPALIVE_SERVICE_HOST: '10.0.0.1',
+    TCP_KEEPALIVE_SERVICE_PORT: '80',
+    TCP_KEEPALIVE_SERVICE_PORT_HTTP: '80',
+    TCP_KEEPALIVE_PORT: 'tcp://10.0.0.1:80',
+    TCP_KEEPALIVE_PORT_80_TCP: 'tcp://10.0.0.1:80',
+    TCP_KEEPALIVE_PORT_80_TCP_ADDR: '10.0.0.1',
+  }
+  for (const [name, value] of Object.entries(OTHERS)) {
+    test(name, async () => {
+      const { client } = await settingsWith({ [name]: value, TCP_KEEPALIVE_IDLE_S: '61' })
+      expect(client).toMatchObject({ enabled: true, idle: 61 })
+    })
+  }
+
+  test.each(['TCP_KEEPALIVE_PREBUILDS', 'TCP_KEEPALIVE_PORTS', 'TCP_KEEPALIVE_SERVICES'])(
+    '%s is not one of them',
+    async (name) => {
+      const { code, stderr } = await loaded('', { env: { [name]: '80' } })
+      expect(code).toBe(9)
+      expect(stderr).toContain(`${name} is not known.`)
+    },
+  )
+})
+
 describe.concurrent('stops the start with one line that names the variable', () => {
   const cases: [string, string, string][] = [
     ['TCP_KEEPALIVE_IDLE_S', '', '="" is not a whole number of seconds from 1 to 32767.'],

@@ -1,6 +1,6 @@
 /** `tcp-keepalive/testing`: the peer of one socket goes silent, and comes back. */
 import { once } from 'node:events'
-import type { Socket } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import { unplug } from 'tcp-keepalive/testing'
 import { describe, expect, test, vi } from 'vitest'
 import { connectedPair, type PairOptions } from './support/pair.ts'
@@ -77,6 +77,27 @@ describe.concurrent('the function that plugs it in', () => {
     await once(pair.client, 'close')
     plugIn()
     plugIn[Symbol.dispose]()
+  })
+
+  test('leaves the next connection of the same socket alone', async () => {
+    await using pair = await connectedPair()
+    const { client, server } = pair
+    const plugInFirst = unplug(client)
+    client.destroy()
+    await once(client, 'close')
+
+    const connection = once(server, 'connection') as Promise<[Socket]>
+    client.connect((server.address() as AddressInfo).port, '127.0.0.1')
+    const [[far]] = await Promise.all([connection, once(client, 'connect')])
+    const here = inbox(client)
+    const plugIn = unplug(client)
+    plugInFirst()
+    far.write('1')
+    await pause(600)
+    expect(here.text).toBe('')
+    plugIn()
+    await arrives(here, '1')
+    far.destroy()
   })
 
   test('leaves other sockets alone', async () => {

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import { getTcpInfo, setKeepalive, setUserTimeout } from 'tcp-keepalive'
+import { native } from 'tcp-keepalive/native'
 import { unplug } from 'tcp-keepalive/testing'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { answerOf, run } from './support/child.ts'
@@ -85,6 +86,38 @@ describe.concurrent('SO_ERROR of a connect is left to Node', () => {
       expect(logs).toEqual(logs.map(() => refused))
     })
   }
+})
+
+test.concurrent('a socket that had a descriptor before it connects: refused is refused there, too', async () => {
+  const logs = await answerOf<string[][]>(`
+    const net = require('node:net')
+    const { setTimeout: sleep } = require('node:timers/promises')
+    const { setUserTimeout } = require('tcp-keepalive')
+    const { TCP, constants } = process.binding('tcp_wrap')
+    const busy = (ms) => { for (const end = Date.now() + ms; Date.now() < end; ); }
+    const attempt = async (ms) => {
+      const handle = new TCP(constants.SOCKET)
+      handle.bind('127.0.0.1', 0)
+      const socket = new net.Socket({ handle, manualStart: true })
+      // The kernel reports EPOLLHUP for what is not connected, and the looks begin.
+      setUserTimeout(socket, 5000)
+      const log = []
+      for (const event of ['connect', 'error', 'close']) socket.on(event, (told) => log.push(event + ' ' + (told?.message ?? told)))
+      await sleep(ms)
+      // After this phase of the loop come timers, a look among them, and only then what the kernel tells.
+      await new Promise(setImmediate)
+      socket.connect(1, '127.0.0.1')
+      process.nextTick(busy, 30)
+      await new Promise((resolve) => socket.once('close', resolve))
+      return log
+    }
+    ;(async () => {
+      const logs = []
+      for (let ms = 42; ms < 60; ms += 2) logs.push(await attempt(ms))
+      console.log(JSON.stringify(logs))
+    })()
+  `)
+  expect(logs).toEqual(logs.map(() => ['error connect ECONNREFUSED 127.0.0.1:1', 'close true']))
 })
 
 describe.concurrent('the peer ends, then resets, and nobody has read yet', () => {
@@ -214,8 +247,8 @@ describe.concurrent('megabytes are queued in the kernel when the peer resets', (
   })
 })
 
-test.concurrent('a consumer that takes small pieces of what Node has read makes progress too', async () => {
-  async function consumed(set?: (socket: Socket, on: true) => void) {
+describe.concurrent('a consumer that takes small pieces of what Node has read makes progress too', () => {
+  async function consumed(period: number, set?: (socket: Socket, on: true) => void) {
     await using pair = await connectedPair()
     const { client, accepted } = pair
     set?.(client, true)
@@ -228,15 +261,21 @@ test.concurrent('a consumer that takes small pieces of what Node has read makes 
     let received = 0
     const timer = setInterval(() => {
       received += client.read(Math.min(2000, client.readableLength))?.length ?? 0
-    }, 10)
+    }, period)
     await end
     clearInterval(timer)
     return { received, log }
   }
-  // Node itself finds the reset while its buffer is not empty yet, and drops the rest of it.
-  const byNode = await consumed()
-  expect(byNode.received).toBeGreaterThan(30_000)
-  expect(await consumed(setKeepalive)).toEqual(byNode)
+
+  // A piece in each look of 20 ms, and in every other one.
+  for (const period of [10, 40]) {
+    test(`every ${period} ms`, async () => {
+      // Node itself finds the reset while its buffer is not empty yet, and drops the rest of it.
+      const byNode = await consumed(period)
+      expect(byNode.received).toBeGreaterThan(30_000)
+      expect(await consumed(period, setKeepalive)).toEqual(byNode)
+    })
+  }
 })
 
 describe('data and death within one stall of the event loop', () => {
@@ -291,12 +330,23 @@ test('a socket handed to a child process: the error is the child’s, the number
   expect(ends.map(descriptor)).toContain(number)
   const logs = ends.map(logOf)
 
+  // Reading SO_ERROR takes it, and also tells of an ICMP message that has ended nothing.
+  const asked: number[] = []
+  const binding = native()
+  const { takeError } = binding
+  binding.takeError = (descriptor) => {
+    asked.push(descriptor)
+    return takeError(descriptor)
+  }
+
   far.write(Buffer.alloc(1 << 20))
   await sleep(300)
   far.resetAndDestroy()
   expect((await once(child, 'message'))[0]).toEqual({ code: 'ECONNRESET', syscall: 'read' })
   await sleep(200)
+  binding.takeError = takeError
   expect(logs).toEqual(logs.map(() => []))
+  expect(asked).toEqual([])
   for (const end of ends) end.destroy()
   server.close()
 })

@@ -1,5 +1,6 @@
 /** The beginning and the end of each connect. */
 import { Socket } from 'node:net'
+import { property } from '../errors.js'
 import { define, nodeInternals, ownerOf } from './internals.js'
 import type { ConnectRequest, TcpHandle } from './types.js'
 
@@ -63,19 +64,15 @@ function hookRequests(first: Attempt): void {
   const prototype = Object.getPrototypeOf(first) as object
   const own = Object.getOwnPropertyDescriptor(first, 'oncomplete')
   const below = Object.getOwnPropertyDescriptor(prototype, 'oncomplete')
-  Object.defineProperty(prototype, 'oncomplete', {
+  const accessor: PropertyDescriptor & ThisType<Attempt> = {
     configurable: true,
     enumerable: true,
     get(this: Attempt) {
       const value = below === undefined ? this[kValue] : below.get?.call(this)
       // A stack names a method by the property that it is found in.
       if (below === undefined) {
-        Object.defineProperty(this, 'oncomplete', {
-          value,
-          writable: true,
-          enumerable: true,
-          configurable: true,
-        })
+        const plain = { value, writable: true, enumerable: true, configurable: true }
+        Object.defineProperty(this, 'oncomplete', property(plain))
       }
       for (const ended of this[kCallbacks] ?? []) ended()
       return value
@@ -84,7 +81,8 @@ function hookRequests(first: Attempt): void {
       if (below === undefined) this[kValue] = value
       else below.set?.call(this, value)
     },
-  })
+  }
+  Object.defineProperty(prototype, 'oncomplete', property(accessor))
   // This one was made before.
   if (own === undefined) return
   delete first.oncomplete

@@ -1,6 +1,7 @@
 /** What is kept for a handle, seen through until it closes, and held against the calls of others. */
 import { Socket } from 'node:net'
 import { debug } from '../debug.js'
+import { property } from '../errors.js'
 import { IS_NODE } from './descriptor.js'
 import { define, nodeInternals } from './internals.js'
 import { handleOf } from './socket.js'
@@ -49,7 +50,7 @@ function hookHandles(): void {
     close.call(this, callback)
   })
   // The one that is inherited, and so would vanish from a walk over a handle.
-  Object.defineProperty(prototype, 'close', { enumerable: true })
+  Object.defineProperty(prototype, 'close', property({ enumerable: true }))
   define(prototype, 'reset', function resetHandle(this: TcpHandle, callback?: () => void): number {
     ended(this)
     return reset.call(this, callback)

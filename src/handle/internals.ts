@@ -1,11 +1,12 @@
 /** How Node names what it hides: the prototype of its TCP handles, and whose a handle is. */
 import { Socket } from 'node:net'
+import { property } from '../errors.js'
 import { IS_NODE } from './descriptor.js'
 import type { TcpHandle } from './types.js'
 
 /** The handle's own properties of this library are not enumerable: they are nobody's business. */
 export function define(object: object, key: PropertyKey, value: unknown): void {
-  Object.defineProperty(object, key, { value, writable: true, configurable: true })
+  Object.defineProperty(object, key, property({ value, writable: true, configurable: true }))
 }
 
 interface Internals {

@@ -1,6 +1,7 @@
 import type { Agent } from 'node:http'
 import { Socket } from 'node:net'
 import { invalidType } from '../errors.js'
+import { define } from '../handle.js'
 import { merge, type Settings } from '../settings.js'
 import { applyToSocket, orDestroy } from './socket.js'
 
@@ -41,7 +42,7 @@ export function applyToAgent(agent: Agent, settings: Settings): void {
 
 function follow(agent: Agent, record: AgentRecord): void {
   const { createSocket, createConnection, reuseSocket } = agent as unknown as AgentMethods
-  define(agent, 'createSocket', (request, options, callback) => {
+  override(agent, 'createSocket', (request, options, callback) => {
     const created: Created = (error, socket) => {
       if (!error && socket !== undefined) give(record, socket)
       callback(error, socket)
@@ -49,12 +50,12 @@ function follow(agent: Agent, record: AgentRecord): void {
     Reflect.apply(createSocket, agent, [request, options, created])
   })
   // A tunnel through a proxy is a socket only once it stands; its connect is seen here.
-  define(agent, 'createConnection', (...args) => {
+  override(agent, 'createConnection', (...args) => {
     const socket = Reflect.apply(createConnection, agent, args)
     if (socket instanceof Socket) give(record, socket)
     return socket
   })
-  define(agent, 'reuseSocket', (socket, request) => {
+  override(agent, 'reuseSocket', (socket, request) => {
     give(record, socket)
     Reflect.apply(reuseSocket, agent, [socket, request])
   })
@@ -77,6 +78,10 @@ function refuse(stream: unknown): void {
   process.nextTick(() => destroy?.call(stream, error))
 }
 
-function define<K extends keyof AgentMethods>(agent: Agent, key: K, value: AgentMethods[K]): void {
-  Object.defineProperty(agent, key, { value, writable: true, configurable: true })
+function override<K extends keyof AgentMethods>(
+  agent: Agent,
+  key: K,
+  value: AgentMethods[K],
+): void {
+  define(agent, key, value)
 }

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import { publishDeadPeer } from '../channel.js'
 import { debug } from '../debug.js'
-import { socketClosed, unavailable } from '../errors.js'
+import { type SocketOptionError, socketClosed, unavailable } from '../errors.js'
 import {
   attach,
   type Connection,
@@ -19,7 +19,7 @@ import {
   unproxied,
   whenConnectEnds,
 } from '../handle.js'
-import { absorb, merge, type Settings, touched, UNTOUCHED } from '../settings.js'
+import { absorb, LEAVE, merge, type Settings, touched, UNTOUCHED } from '../settings.js'
 import { sweep, unsweep } from '../sweep.js'
 import { unwatch, watch } from '../watch.js'
 import { firstOption, write, writeTo } from '../write.js'
@@ -204,7 +204,14 @@ function begin(
 ): void {
   const guarded = own ? orDestroy : orTell
   guarded(socket, () => {
-    write(handle, settings, true)
+    try {
+      write(handle, settings, true)
+    } catch (error) {
+      const { changed } = error as Partial<SocketOptionError>
+      if (!own && settings.connectTimeout >= 0 && changed?.includes('TCP_USER_TIMEOUT'))
+        takeBackConnectTimeout(handle, socket, settings, request)
+      throw error
+    }
     const connection = connectionOf(handle) ?? connect(handle, socket)
     if (own) {
       keepWanted(handle, connection, socket, settings)
@@ -219,6 +226,23 @@ function begin(
     if (!changesOnConnect(settings)) return
     whenConnectEnds(request, () => {
       guarded(socket, () => connected(handle, connection))
+    })
+  })
+}
+
+/** A connection that goes on without the defaults must not keep what bounded its connect. */
+function takeBackConnectTimeout(
+  handle: TcpHandle,
+  socket: Socket,
+  given: Settings,
+  request: ConnectRequest,
+): void {
+  whenConnectEnds(request, () => {
+    orTell(socket, () => {
+      if (openDescriptor(handle) < 0) return
+      const own = connectionOf(handle)?.settings.userTimeout ?? LEAVE
+      const userTimeout = own >= 0 ? own : given.userTimeout
+      write(handle, { ...UNTOUCHED, userTimeout }, false)
     })
   })
 }

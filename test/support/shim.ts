@@ -7,7 +7,16 @@ export function buildShim(folder: string): string | undefined {
   if (process.platform !== 'linux' || spawnSync('cc', ['--version']).status !== 0) return undefined
   const shim = join(folder, 'refuse.so')
   const source = join(__dirname, 'refuse.c')
-  const built = spawnSync('cc', ['-shared', '-fPIC', '-o', shim, source, '-ldl'])
+  const built = spawnSync('cc', [
+    '-shared',
+    '-fPIC',
+    '-Wall',
+    '-Werror',
+    '-o',
+    shim,
+    source,
+    '-ldl',
+  ])
   if (built.status !== 0) throw new Error(String(built.stderr))
   return shim
 }

@@ -1,0 +1,198 @@
+/**
+ * The kernel refuses what the watcher and the sweep need: setting works all the same,
+ * no healthy connection is ended, and a death is told as soon as the kernel can be asked.
+ */
+import { describe, expect, test } from 'vitest'
+import { CODES, RTO_MAX, refusing, useShim } from './support/refusals.ts'
+
+useShim()
+
+/** A client whose buffer is full and that nobody reads: Node alone would never tell its end. */
+const STALLED = `
+  const stalled = async () => {
+    const ends = await connected(server)
+    ends.accepted.write(Buffer.alloc(4 << 20))
+    let looks = 0
+    for (let last = -1; looks < 3; last = ends.client.bytesRead) {
+      await sleep(20)
+      looks = ends.client.bytesRead > 0 && ends.client.bytesRead === last ? looks + 1 : 0
+    }
+    ends.log = []
+    ends.client.on('error', ({ message }) => ends.log.push(message))
+    return ends
+  }
+`
+const RESET = ['read ECONNRESET']
+
+describe.concurrent('watching is refused', () => {
+  test('each error of epoll_ctl: what is set stands, and the next call of a setter watches', async () => {
+    const { rows } = await refusing<object>(`
+      ${STALLED}
+      const told = []
+      const closes = []
+      for (const code of CODES) {
+        const [first, second] = [await stalled(), await stalled()]
+        refuse('epoll_ctl', code)
+        setKeepalive(first.client, { idle: 61 })
+        setKeepalive(second.client, { idle: 61 })
+        told.push({ set: state(first.client).TCP_KEEPIDLE, once: first.log, twice: second.log })
+        obey()
+        setKeepalive(second.client, { idle: 62 })
+        closes.push(closeOf(second.client))
+        for (const { accepted } of [first, second]) accepted.resetAndDestroy()
+      }
+      await Promise.all(closes)
+      return told
+    `)
+    // Without the watcher nobody is told until somebody reads.
+    expect(rows).toEqual(CODES.map(() => ({ set: 61, once: [], twice: RESET })))
+  })
+
+  // Before the watcher is open, so in a process each.
+  for (const [what, call] of [
+    ['a poller', 'epoll_create1'],
+    ['the event loop', 'uv_epoll_ctl'],
+  ] as const) {
+    test(`${what}: each error, and no descriptor stays open; the next call watches`, async () => {
+      const { rows } = await refusing<object>(
+        `
+        ${STALLED}
+        const { client, accepted, log } = await stalled()
+        const before = descriptors()
+        const refused = CODES.map((code) => {
+          refuse('${call}', code)
+          setKeepalive(client, { idle: 61 })
+          const { watch } = library.support
+          obey()
+          return [typeof watch, state(client).TCP_KEEPIDLE]
+        })
+        const leaked = descriptors() - before
+        setKeepalive(client, { idle: 62 })
+        accepted.resetAndDestroy()
+        await closeOf(client)
+        return [{ refused, leaked, watch: library.support.watch, log }]
+        `,
+        { env: { UNWATCHED: '1' } },
+      )
+      expect(rows).toEqual([
+        { refused: CODES.map(() => ['string', 61]), leaked: 0, watch: true, log: RESET },
+      ])
+    })
+  }
+
+  /** Takes every descriptor that is left; `closeFiles()` gives them back. */
+  const FULL = `
+    const { closeSync, openSync } = require('node:fs')
+    const files = []
+    const fill = () => { try { for (;;) files.push(openSync('/dev/null')) } catch ({ code }) { return code } }
+    const closeFiles = () => files.forEach(closeSync)
+  `
+  const FEW = { wrapper: ['sh', '-c', 'ulimit -n 200; exec "$0" "$@"'], env: { UNWATCHED: '1' } }
+
+  test('no descriptor is free: what is set stands, and once there is one the next call watches', async () => {
+    const { rows } = await refusing<object>(
+      `
+      ${STALLED}${FULL}
+      const { client, accepted, log } = await stalled()
+      library.getKeepalive(client)
+      const full = fill()
+      setKeepalive(client, { idle: 61 })
+      const { watch } = library.support
+      const set = state(client).TCP_KEEPIDLE
+      closeFiles()
+      setKeepalive(client, { idle: 62 })
+      accepted.resetAndDestroy()
+      await closeOf(client)
+      return [{ full, watch: typeof watch, set, log }]
+      `,
+      FEW,
+    )
+    expect(rows).toEqual([{ full: 'EMFILE', watch: 'string', set: 61, log: RESET }])
+  })
+
+  test('none is free at the very first use: that call throws, the next one works', async () => {
+    const { rows } = await refusing<object>(
+      `
+      ${FULL}
+      // What the library asks of Node is loaded by then.
+      thrownBy(() => setKeepalive(null, true))
+      fill()
+      const error = thrownBy(() => setKeepalive(client, { idle: 61 }))
+      closeFiles()
+      setKeepalive(client, { idle: 62 })
+      return [{ code: error.code, idle: state(client).TCP_KEEPIDLE }]
+      `,
+      FEW,
+    )
+    expect(rows).toEqual([{ code: 'ERR_FEATURE_UNAVAILABLE_ON_PLATFORM', idle: 62 }])
+  })
+})
+
+describe.concurrent('looking is refused', () => {
+  test('the error of a dead socket that nobody reads: told when the kernel tells it', async () => {
+    const { rows } = await refusing<object>(`
+      ${STALLED}
+      const all = []
+      for (const code of CODES) {
+        const { client, accepted, log } = await stalled()
+        setKeepalive(client, true)
+        refuse('getsockopt', code)
+        accepted.resetAndDestroy()
+        await sleep(200)
+        const before = [...log]
+        obey()
+        await closeOf(client)
+        all.push({ before, log })
+      }
+      return all
+    `)
+    expect(rows).toEqual(CODES.map(() => ({ before: [], log: RESET })))
+  })
+
+  test('TCP_INFO, for the sweep: a live peer is kept, a dead one is told once it can be read', async () => {
+    const { rows } = await refusing<object>(`
+      const dead = (await connected(server)).client, live = (await connected(server)).client
+      const log = []
+      dead.on('error', ({ message }) => log.push(message))
+      live.on('error', ({ message }) => log.push('live: ' + message))
+      for (const socket of [dead, live]) setDeadPeerTimeout(socket, 4000)
+      unplug(dead)
+      dead.write('x')
+      const timer = setInterval(() => live.write('x'), 100)
+      await sleep(800)
+      refuse('getsockopt', 'EPERM')
+      await sleep(3700)
+      const before = [...log]
+      obey()
+      const from = Date.now()
+      await closeOf(dead)
+      clearInterval(timer)
+      return [{ before, log, soon: Date.now() - from < 2000 }]
+    `)
+    expect(rows).toEqual([{ before: [], log: ['read ETIMEDOUT'], soon: true }])
+  })
+
+  test('to take back the short TCP_RTO_MAX_MS of a closed window: it is tried again', async ({
+    skip,
+  }) => {
+    if (RTO_MAX.length === 0) skip('this kernel has no TCP_RTO_MAX_MS (Linux 6.15)')
+    const { rows } = await refusing<object>(`
+      const rtoMax = () => state(client).TCP_RTO_MAX_MS
+      const until = async (reached) => { while (!reached()) await sleep(20) }
+      setDeadPeerTimeout(client, 20_000)
+      const open = rtoMax()
+      accepted.pause()
+      client.write(Buffer.alloc(8 << 20))
+      await until(() => rtoMax() < open)
+      refuse('setsockopt', 'EPERM')
+      accepted.resume()
+      await until(() => client.writableLength === 0)
+      await sleep(1200)
+      const refused = rtoMax() < open
+      obey()
+      await until(() => rtoMax() === open)
+      return [{ refused }]
+    `)
+    expect(rows).toEqual([{ refused: true }])
+  })
+})
