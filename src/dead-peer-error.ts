@@ -5,13 +5,30 @@ import { getSystemErrorName } from 'node:util'
  * (fetch's `cause`, an AggregateError), these fields are the inner error's.
  */
 export interface DeadPeerError extends NodeJS.ErrnoException {
-  code: 'ETIMEDOUT' | 'EHOSTUNREACH' | 'EHOSTDOWN' | 'ENETUNREACH'
+  code:
+    | 'ETIMEDOUT'
+    | 'EHOSTUNREACH'
+    | 'EHOSTDOWN'
+    | 'ENETUNREACH'
+    | 'ECONNREFUSED'
+    | 'EACCES'
+    | 'ENOPROTOOPT'
   errno: number
   syscall: 'read' | 'write' | 'connect'
 }
 
 const CODES = new Set(['ETIMEDOUT', 'EHOSTUNREACH', 'EHOSTDOWN', 'ENETUNREACH'])
-const SYSCALLS = new Set<unknown>(['read', 'write', 'connect'])
+/**
+ * What a firewall's ICMP leaves behind (net/ipv4/icmp.c, icmp_err_convert; net/ipv6/icmp.c,
+ * tab_unreach). Of a connect it is an answer, and at once; of a connection that stands it
+ * is only what the kernel calls the end, when its time is over.
+ */
+const CODES_OF_CONNECTED = new Set([...CODES, 'ECONNREFUSED', 'EACCES', 'ENOPROTOOPT'])
+const CODES_OF: ReadonlyMap<unknown, ReadonlySet<string>> = new Map([
+  ['connect', CODES],
+  ['read', CODES_OF_CONNECTED],
+  ['write', CODES_OF_CONNECTED],
+])
 
 /** No chain of causes that a program makes is longer than this. */
 const MAX_DEPTH = 16
@@ -22,7 +39,8 @@ const MAX_DEPTH = 16
  *
  * True for a numeric `errno` of ETIMEDOUT, EHOSTUNREACH, EHOSTDOWN or ENETUNREACH
  * (the kernel may report an earlier ICMP error instead of ETIMEDOUT) with syscall
- * `read`, `write` or `connect`. Looks through `cause` (as fetch makes it) and
+ * `read`, `write` or `connect`, and of ECONNREFUSED, EACCES or ENOPROTOOPT with `read` or
+ * `write`: a firewall that rejects was heard before the time was over. Looks through `cause` (as fetch makes it) and
  * through an AggregateError, of which all errors must be such. False for what
  * only looks like it: a driver's own timer, Node's attempt timeout, ECONNRESET,
  * EPIPE, a failed name look-up. (Where Node has tried several addresses, one that it
@@ -40,7 +58,7 @@ export function isDeadPeerError(error: unknown): error is DeadPeerError {
 function isVerdict(error: unknown, depth: number): boolean {
   if (typeof error !== 'object' || error === null || depth > MAX_DEPTH) return false
   const { errno, syscall, errors, cause } = error as Record<string, unknown>
-  if (SYSCALLS.has(syscall) && CODES.has(nameOf(errno))) return true
+  if (CODES_OF.get(syscall)?.has(nameOf(errno))) return true
   if (Array.isArray(errors)) {
     return errors.length > 0 && errors.every((inner) => isVerdict(inner, depth + 1))
   }

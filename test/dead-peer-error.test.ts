@@ -36,6 +36,9 @@ const VERDICTS: [string, unknown][] = [
   ['Node: connect EHOSTUNREACH', attempt('EHOSTUNREACH')],
   ['Node: read EHOSTDOWN', system('EHOSTDOWN', 'read')],
   ['Node: connect ENETUNREACH', attempt('ENETUNREACH')],
+  ['Node: read ECONNREFUSED, after an ICMP port unreachable', system('ECONNREFUSED', 'read')],
+  ['Node: write EACCES, after an ICMPv6 prohibited', system('EACCES', 'write')],
+  ['Node: read ENOPROTOOPT, after an ICMP protocol unreachable', system('ENOPROTOOPT', 'read')],
   [
     'Node: an AggregateError of several addresses, all of them silent',
     aggregate(attempt('ETIMEDOUT'), attempt('EHOSTUNREACH'), attempt('ENETUNREACH')),
@@ -75,7 +78,8 @@ const VERDICTS: [string, unknown][] = [
 const LOOK_ALIKES: [string, unknown][] = [
   ['Node: ECONNRESET, the peer is there', system('ECONNRESET', 'read')],
   ['Node: EPIPE', system('EPIPE', 'write')],
-  ['Node: ECONNREFUSED', attempt('ECONNREFUSED')],
+  ['Node: connect ECONNREFUSED, somebody is there', attempt('ECONNREFUSED')],
+  ['Node: connect EACCES', system('EACCES', 'connect')],
   ['Node: ECONNABORTED', system('ECONNABORTED', 'read')],
   ['Node: ENETDOWN, the trouble is at this end', system('ENETDOWN', 'connect')],
   ['Node: socket hang up', own('Error', 'socket hang up', { code: 'ECONNRESET' })],

@@ -153,7 +153,14 @@ setKeepalive(socket, on && again)
 
 if (isDeadPeerError(unknown)) {
   same<typeof unknown, DeadPeerError>(true)
-  const code: 'ETIMEDOUT' | 'EHOSTUNREACH' | 'EHOSTDOWN' | 'ENETUNREACH' = unknown.code
+  const code:
+    | 'ETIMEDOUT'
+    | 'EHOSTUNREACH'
+    | 'EHOSTDOWN'
+    | 'ENETUNREACH'
+    | 'ECONNREFUSED'
+    | 'EACCES'
+    | 'ENOPROTOOPT' = unknown.code
   const errno: number = unknown.errno
   const syscall: 'read' | 'write' | 'connect' = unknown.syscall
   const error: Error = unknown
