@@ -1,6 +1,7 @@
 // Many live connections on a bad path: how many are given up, and with what.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { getTcpInfo, setDeadPeerTimeout, setKeepalive, setUserTimeout } from '../../dist/index.js'
+import { transferLoss } from './theory.mjs'
 
 /** More than both ends' small buffers hold (scripts/conformance/ground.mjs). */
 const TOO_MUCH = 400_000
@@ -34,10 +35,8 @@ export async function crowd(row, ground) {
     socket.resume()
     peer.resume()
   }
-  const infos = await Promise.all(ends.map(warm))
-  const median = (field) => infos.map((info) => info[field]).sort((a, b) => a - b)[row.many >> 1]
-  const path = { srtt: median('rttUs') / 1000, rto: median('rtoUs') / 1000 }
-  const told = { plan, path, transfers: 0 }
+  await Promise.all(ends.map(warm))
+  const told = { row, plan, transfers: 0, expected: 0 }
   const start = performance.now()
   const time = () => performance.now() - start < row.seconds * 1000
   const lives = ends.map((end) => LIVES[row.state](end, time, told))
@@ -57,7 +56,6 @@ async function warm({ socket, peer }) {
     socket.write('x')
     await heard(socket, peer)
   }
-  return getTcpInfo(socket)
 }
 
 /** Until the peer's kernel has acknowledged everything. */
@@ -78,8 +76,11 @@ const LIVES = {
   /** One segment after the other, each acknowledged before the next. */
   async transfers({ socket }, time, told) {
     while (time() && !socket.destroyed) {
-      socket.write('x'.repeat(100))
+      const { rttUs, rtoUs } = getTcpInfo(socket)
+      const path = { srtt: rttUs / 1000, rto: rtoUs / 1000 }
+      told.expected += transferLoss(told.plan, path, told.row.path.loss)
       told.transfers++
+      socket.write('x'.repeat(100))
       await heard(socket)
       await sleep(200)
     }

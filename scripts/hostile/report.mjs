@@ -4,7 +4,7 @@ import { release } from 'node:os'
 import { isDeadPeerError } from '../../dist/index.js'
 import { inWords, seconds } from '../conformance/report.mjs'
 import { document } from './document.mjs'
-import { closedWindowLoss, idleLoss, transferLoss } from './theory.mjs'
+import { closedWindowLoss, idleLoss } from './theory.mjs'
 
 export function judge(row, result) {
   if (result.problem) return { fine: false }
@@ -30,40 +30,41 @@ function judgeOne({ set, code, reset, event }, { predicted, measured, error }) {
 function judgeCrowd(row, result) {
   const { many, all, none, state } = row
   const { errors, working } = result
-  const expected = all ? many : none ? 0 : EXPECTED[state](row, result)
+  const [least, most] = all ? [many, many] : none ? [0, 0] : EXPECTED[state](row, result)
   const verdicts = errors.every((error) => isDeadPeerError(error) && error.code === 'ETIMEDOUT')
   const complete = errors.length + working === many
-  return { expected, fine: verdicts && complete && likely(errors.length, expected, SLACK[state]) }
+  const likely = notTooFew(errors.length, least) && notTooMany(errors.length, most)
+  return { least, most, fine: verdicts && complete && likely }
 }
 
+/** How many of them are given up by chance: at least, at most. */
 const EXPECTED = {
-  idle: ({ many, path, seconds }, { plan }) => many * idleLoss(plan, path.loss, seconds),
-  transfers: ({ path: { loss } }, { plan, path, transfers }) =>
-    transfers * transferLoss(plan, path, loss),
+  idle({ many, path, seconds }, { plan }) {
+    const expected = many * idleLoss(plan, path.loss, seconds)
+    return [expected, expected]
+  },
+  /** With each transfer's own RTO. */
+  transfers: (_, { expected }) => [expected, expected],
+  /** Whether a window closes upon data in flight is chance, too. */
   'slow reader': ({ many, path, seconds }, { plan }) =>
-    many * closedWindowLoss(plan, path.loss, seconds),
+    [false, true].map((uponData) => many * closedWindowLoss(plan, path.loss, seconds, uponData)),
 }
 
-/**
- * How far theory may be off, as a factor: the RTO follows the path's delays, and a window
- * that has closed upon data in flight is asked less often.
- */
-const SLACK = { idle: 1.1, transfers: 1.4, 'slow reader': 2, talking: 1 }
-
-/** Whether a count belongs to an expectation: by chance, not one row in ten thousand is off. */
-function likely(count, expected, slack) {
-  const atMost = (n, mean) => {
-    let term = Math.exp(-mean)
-    let sum = 0
-    for (let i = 0; i <= n; i++) {
-      sum += term
-      term *= mean / (i + 1)
-    }
-    return sum
+/** Poisson: that there are so many or fewer. */
+function atMost(count, mean) {
+  let term = Math.exp(-mean)
+  let sum = 0
+  for (let i = 0; i <= count; i++) {
+    sum += term
+    term *= mean / (i + 1)
   }
-  const enough = 1 - atMost(count - 1, expected * slack) > 1e-4
-  return (count === 0 || enough) && atMost(count, expected / slack) > 1e-4
+  return sum
 }
+
+/** Theory may be off by a fifth; beyond that, by chance not one row in ten thousand is off. */
+const SLACK = 1.2
+const notTooFew = (count, least) => atMost(count, least / SLACK) > 1e-4
+const notTooMany = (count, most) => count === 0 || 1 - atMost(count - 1, most * SLACK) > 1e-4
 
 /** A row in words: state, set, what happens, predicted, measured, and more. */
 export function cellsOf(result) {
@@ -85,7 +86,7 @@ function one({ row, predicted, measured, error }) {
 const count = (value) =>
   value === 0 ? '0' : value < 0.05 ? '< 0.05' : value.toFixed(value < 10 ? 1 : 0)
 
-function many({ row, expected, transfers, errors }) {
+function many({ row, least, most, transfers, errors }) {
   const { title, loss, jitter, duplicate } = row.path
   const how = [
     title,
@@ -96,7 +97,7 @@ function many({ row, expected, transfers, errors }) {
   ]
   return [
     how.filter(Boolean).join(', '),
-    count(expected),
+    count(least) === count(most) ? count(most) : `${count(least)} to ${count(most)}`,
     String(errors.length),
     `of ${row.many}${transfers ? `, ${transfers} transfers` : ''}`,
   ]

@@ -56,9 +56,9 @@ const flapping = (down, every) =>
 const live = ['idle', 'talking', 'slow reader']
 const disorder = { jitter: 0.3, duplicate: 0.3 }
 const kept = [
-  ...live.map((state) => ({ set: keep(5000), state, path: flapping(1.8, 9) })),
+  ...live.map((state) => ({ set: keep(5000), state, path: flapping(1.4, 8) })),
   ...live.map((state) => ({ set: keep(20_000), state, path: flapping(5.5, 30) })),
-  ...live.slice(0, 2).map((state) => ({ set: end(5000), state, path: flapping(1.8, 9) })),
+  ...live.slice(0, 2).map((state) => ({ set: end(5000), state, path: flapping(1.4, 8) })),
   ...live.map((state) => ({ set: keep(5000), state, path: disorder, family: 6 })),
   { set: end(5000), state: 'talking', path: disorder },
   { set: keep(5000), state: 'talking', rtt: 1000, path: { jitter: 0.5 } },

@@ -1,6 +1,7 @@
 // How likely a live peer is given up on a lossy path. Every packet is lost by itself with
 // probability `loss`, each way; an answer counts only when question and answer both arrive.
 // Pure.
+import { rtoMaxForClosedWindow } from '../../dist/plan.js'
 
 /** That a question stays unanswered. */
 export const unanswered = (loss) => 1 - (1 - loss) ** 2
@@ -39,21 +40,30 @@ function transmissions({ srtt, rto }, until) {
 
 /** One segment, and nothing else under way: that it is never acknowledged in time. */
 export function transferLoss({ silence, userTimeout }, path, loss) {
-  // The sweep sees at its next look that something waits, and looks each half second.
   const first = Math.min(2 * path.srtt + 200, path.rto) + path.rto
-  const given = silence > 0 ? Math.ceil(silence / 500) * 500 + 250 : first + userTimeout
-  return unanswered(loss) ** transmissions(path, given - path.srtt).length
+  // The sweep sees at its next look that something waits, and looks each half second.
+  const phases = [50, 150, 250, 350, 450]
+  const sum = phases.reduce((total, phase) => {
+    const given = silence > 0 ? Math.ceil(silence / 500) * 500 + phase : first + userTimeout
+    return total + unanswered(loss) ** transmissions(path, given - path.srtt).length
+  }, 0)
+  return sum / phases.length
 }
 
 /**
- * A window that is closed, probed every `rtoMax`: that within `seconds` the silence is once
- * long enough. The timers are late by half a slot of the wheel, a sixteenth at most, on
- * average by a thirty-second.
+ * A window that is closed: that within `seconds` the silence is once long enough. Where it has
+ * closed upon data in flight (`uponData`) the bound on the probes' distance, and so the
+ * distance, grows with the silence (src/plan.ts), and fewer fit in. The bound is that of the last
+ * look, a quarter of a second ago on average; timers are late by half a slot of the wheel.
  */
-export function closedWindowLoss({ silence, rtoMax }, loss, seconds) {
+export function closedWindowLoss({ silence }, loss, seconds, uponData) {
   const fail = unanswered(loss)
-  const period = (rtoMax * (1 + 1 / 32)) / 1000
-  const probes = Math.floor((silence + 250) / 1000 / period)
-  const started = (seconds / period) * (1 - fail)
+  const next = (at) => {
+    const sinceLastAck = uponData ? Math.max(0, at - 250) : 0
+    return at + rtoMaxForClosedWindow(silence, sinceLastAck) * (1 + 1 / 32)
+  }
+  let probes = 0
+  for (let at = next(0); at < silence + 250; at = next(at)) probes++
+  const started = ((1000 * seconds) / next(0)) * (1 - fail)
   return 1 - (1 - fail ** probes) ** started
 }
