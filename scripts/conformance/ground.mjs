@@ -62,7 +62,9 @@ export async function openGround() {
   }
 
   /** Where a connect over such a path goes; a path is the listening port's. */
-  async function address({ family, rtt, loss }) {
+  async function address({ family, rtt, loss, port: own }) {
+    if (own !== undefined && !servers.has(own)) servers.set(own, listen(own))
+    if (own !== undefined) return { host: THEIRS[family], port: await servers.get(own) }
     const port = rtt === 0 && loss === 0 ? 0 : 20_000 + (rtt / 20) * 100 + loss
     if (!servers.has(port)) servers.set(port, listen(port))
     return { host: (port === 0 ? LOOPBACK : THEIRS)[family], port: await servers.get(port) }
@@ -71,6 +73,10 @@ export async function openGround() {
   return {
     /** Nobody answers there. */
     silent: ({ family }) => ({ host: THEIRS[family], port: SILENT }),
+    /** A row with a port of its own (from 20000 on): what its path is like from now on, as link.py has it. */
+    change(port, path) {
+      link.stdin.write(`${JSON.stringify({ port, ...path })}\n`)
+    },
     /** A connection: our end, which is set, and the peer's. */
     async connect(row) {
       const socket = connect({ ...(await address(row)), allowHalfOpen: true, noDelay: true })

@@ -1,4 +1,4 @@
-"""A long or lossy path on one machine, for kernels without netem.
+"""A long, lossy or hostile path on one machine, for kernels without netem.
 
 usage: link.py DEVICE ADDRESS4 PEER4 ADDRESS6 PEER6
 
@@ -9,10 +9,15 @@ TCP port of the listening side says what the path is like, 2ddll: one-way delay
 of dd * 10 ms (so an RTT of dd * 20 ms) and a loss of ll percent each way,
 99 for everything.
 
+A line of JSON on the standard input changes a port's path: "delay" and "jitter"
+in seconds (a packet is up to that much later, so packets overtake each other), "loss"
+and "duplicate" as parts of one, "answer" for a firewall before the listening side that
+lets nothing through: "rst", or the code of an ICMP destination unreachable.
+
 Node alone cannot make the TUNSETIFF ioctl; Python comes with node-gyp.
 """
 
-import fcntl, heapq, os, random, select, struct, subprocess, sys, time
+import fcntl, heapq, json, os, random, select, struct, subprocess, sys, time
 
 device, address4, peer4, address6, peer6 = sys.argv[1:]
 TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 1, 0x1000
@@ -27,25 +32,93 @@ for command in (
     subprocess.run(command.split(), check=True)
 print("ready", flush=True)
 
-waiting, number = [], 0
+TCP, ICMP, ICMP6 = 6, 1, 58
+paths = {}
+
+
+def path_of(port):
+    if port not in paths:
+        loss = 1 if port % 100 == 99 else port % 100 / 100
+        paths[port] = {"delay": port // 100 % 100 / 100, "loss": loss}
+    return paths[port]
+
+
+def exchange(packet):
+    at, size = (12, 4) if packet[0] >> 4 == 4 else (8, 16)
+    packet[at : at + 2 * size] = packet[at + size : at + 2 * size] + packet[at : at + size]
+    return packet
+
+
+def checksum(data):
+    words = struct.unpack(f"!{(len(data) + 1) // 2}H", bytes(data) + b"\0" * (len(data) % 2))
+    total = sum(words)
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def reply(packet, protocol, body, checksum_at):
+    """A packet back to the sender of this one."""
+    if packet[0] >> 4 == 4:
+        header = exchange(packet[:20])
+        struct.pack_into("!BBHHHBBH", header, 0, 0x45, 0, 20 + len(body), 0, 0, 64, protocol, 0)
+        struct.pack_into("!H", header, 10, checksum(header))
+        pseudo = header[12:20] + struct.pack("!HH", protocol, len(body))
+    else:
+        header = exchange(packet[:40])
+        struct.pack_into("!HBB", header, 4, len(body), protocol, 64)
+        pseudo = header[8:40] + struct.pack("!II", len(body), protocol)
+    body = bytearray(body)
+    covered = body if protocol == ICMP else pseudo + body
+    struct.pack_into("!H", body, checksum_at, checksum(covered))
+    return header + body
+
+
+def refusal(packet, tcp, answer):
+    if answer == "rst":
+        source, destination, _, acknowledged = struct.unpack_from("!HHII", packet, tcp)
+        RST = 4
+        header = (destination, source, acknowledged, 0, 0x50, RST, 0, 0, 0)
+        return reply(packet, TCP, struct.pack("!HHIIBBHHH", *header), 16)
+    quoted = bytes(packet[: tcp + 20])
+    if packet[0] >> 4 == 4:
+        return reply(packet, ICMP, struct.pack("!BBHI", 3, answer, 0, 0) + quoted, 2)
+    return reply(packet, ICMP6, struct.pack("!BBHI", 1, answer, 0, 0) + quoted, 2)
+
+
+def pass_on(packet):
+    global number
+    tcp, protocol = ((packet[0] & 15) * 4, packet[9]) if packet[0] >> 4 == 4 else (40, packet[6])
+    if protocol != TCP:
+        return
+    ports = struct.unpack_from("!HH", packet, tcp)
+    path = path_of(next((port for port in ports if 20000 <= port < 30000), 20000))
+    answer = path.get("answer")
+    if answer is not None:
+        if 20000 <= ports[1] < 30000:
+            os.write(tun, refusal(packet, tcp, answer))
+        return
+    for _ in range(2 if random.random() < path.get("duplicate", 0) else 1):
+        if random.random() >= path["loss"]:
+            number += 1
+            late = path["delay"] + path.get("jitter", 0) * random.random()
+            heapq.heappush(waiting, (time.monotonic() + late, number, packet))
+    exchange(packet)
+
+
+waiting, number, told = [], 0, b""
 while True:
     pause = max(0, waiting[0][0] - time.monotonic()) if waiting else None
     readable = select.select([tun, sys.stdin], [], [], pause)[0]
     if sys.stdin in readable:
-        break  # The program that started this one is gone.
+        heard = os.read(sys.stdin.fileno(), 65536)
+        if not heard:
+            break  # The program that started this one is gone.
+        *lines, told = (told + heard).split(b"\n")
+        for line in lines:
+            change = json.loads(line)
+            path_of(change["port"]).update(change)
     if tun in readable:
-        packet = bytearray(os.read(tun, 65536))
-        if packet[0] >> 4 == 4:
-            tcp, protocol, at, size = (packet[0] & 15) * 4, packet[9], 12, 4
-        else:
-            tcp, protocol, at, size = 40, packet[6], 8, 16
-        if protocol == 6:
-            ports = struct.unpack_from("!HH", packet, tcp)
-            port = next((p for p in ports if 20000 <= p < 30000), 20000)
-            delay, loss = port // 100 % 100 / 100, 1 if port % 100 == 99 else port % 100 / 100
-            if random.random() >= loss:
-                packet[at : at + 2 * size] = packet[at + size : at + 2 * size] + packet[at : at + size]
-                number += 1
-                heapq.heappush(waiting, (time.monotonic() + delay, number, packet))
+        pass_on(bytearray(os.read(tun, 65536)))
     while waiting and waiting[0][0] <= time.monotonic():
         os.write(tun, heapq.heappop(waiting)[2])

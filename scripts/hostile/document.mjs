@@ -1,0 +1,114 @@
+// docs/hostile-network.md.
+import { planDeadPeerTimeout } from '../../dist/index.js'
+import { closedWindowLoss, idleLoss, transferLoss } from './theory.mjs'
+
+const LOSSES = [0.01, 0.05, 0.1, 0.2, 0.4]
+const HOUR = 3600
+const PATH = { srtt: 20, rto: 220 }
+
+function chance(part) {
+  const percent = 100 * part
+  if (percent > 99.9) return '100 %'
+  if (percent >= 10) return `${percent.toFixed(0)} %`
+  if (percent >= 0.01) return `${percent.toPrecision(1)} %`
+  return percent < 1e-12 ? '< 1e-12 %' : `${percent.toExponential(0)} %`
+}
+
+const QUESTIONS = [
+  ['idle, an hour', (plan, loss) => idleLoss(plan, loss, HOUR)],
+  ['a transfer of one segment', (plan, loss) => transferLoss(plan, PATH, loss)],
+  [
+    'not reading, an hour, at worst',
+    (plan, loss) => (plan.rtoMax === null ? undefined : closedWindowLoss(plan, loss, HOUR, true)),
+  ],
+]
+
+function survives() {
+  const lines = [5000, 10_000, 20_000, 60_000].flatMap((ms) =>
+    QUESTIONS.map(([question, answer]) => {
+      const plan = planDeadPeerTimeout(ms)
+      const chances = LOSSES.map((loss) => answer(plan, loss)).map((part) =>
+        part === undefined ? '' : chance(part),
+      )
+      const { idle, interval, count } = plan
+      const title = question.startsWith('idle') ? `**${ms}** (${idle}/${interval}/${count})` : ''
+      return `| ${[title, question, ...chances].join(' | ')} |`
+    }),
+  )
+  return `| ms (idle/interval/count) | given up although alive, by chance | ${LOSSES.map((loss) => `loss ${100 * loss} %`).join(' | ')} |
+|---|---|${'---:|'.repeat(LOSSES.length)}
+${lines.join('\n')}`
+}
+
+function table(results, title) {
+  const lines = results.map(
+    ({ cells, fine }) => `| ${cells.join(' | ')} | ${fine ? '' : '**Off.**'} |`,
+  )
+  return `| state | set | ${title} | predicted | measured | | |
+|---|---|---|---:|---:|---|---|
+${lines.join('\n')}`
+}
+
+/** Both families and all three programs in one line, where they are alike. */
+function firewalls(results) {
+  const lines = new Map()
+  for (const { row, cells, fine } of results) {
+    const name = `| ${row.state} | ${row.answer} |`
+    const entry = lines.get(name) ?? { errors: new Set(), rows: 0, fine: 0 }
+    entry.errors.add(cells[5])
+    entry.rows++
+    if (fine) entry.fine++
+    lines.set(name, entry)
+  }
+  return `| state | the firewall answers | error | as predicted |
+|---|---|---|---:|
+${[...lines]
+  .map(
+    ([name, { errors, rows, fine }]) => `${name} ${[...errors].join('; ')} | ${fine} of ${rows} |`,
+  )
+  .join('\n')}`
+}
+
+export function document(results, where) {
+  const of = (...groups) => results.filter(({ group }) => groups.includes(group))
+  const right = results.filter(({ fine }) => fine).length
+  return `# On a hostile network
+
+Made by \`npm run hostile\` on ${where}: ${right} of ${results.length} rows as predicted.
+Every path is a TUN device with a forwarder (scripts/conformance/link.py), every host a network namespace.
+
+## What loss a time survives
+
+A live peer is given up when every question stays unanswered: with a loss of *p* each way one does with
+1 − (1 − *p*)². Idle, \`count\` probes in a row must be lost; in flight, the segment and every
+retransmission that fits into the time, which double; behind a closed window (\`'keep'\`), its probes, at most one a
+second; at worst the window has closed upon data in flight, where fewer fit in (detection.md).
+**From theory (scripts/hostile/theory.mjs)**, at an RTT of 20 ms, each packet lost by itself:
+
+${survives()}
+
+An outage of everything is survived when it is shorter than \`(count − 1) × interval\` (idle), four
+tenths of ms (in flight: the first retransmission after it may be as late again). A path that
+loses 10 % or more wants 20 s or more. A peer that does not read for hours wants a path that loses
+next to nothing: TCP asks a window that is closed for long once a second at most.
+
+## Measured: live connections on bad paths
+
+Given up within 150 s, of so many.
+
+${table(of('loss', 'transfers', 'links'), 'path')}
+
+## Measured: one end is gone
+
+A firewall that begins to drop or to reject, IPv4 and IPv6, with setDeadPeerTimeout 4000 \`'keep'\` and
+\`'end'\`, and with keepalive 1/1/3 and a user timeout of 3000. The kernel does not believe an ICMP
+that answers a keepalive probe, and with data in flight keeps it for the end: the time is the same, the error
+is what it heard last. (\`'keep'\` says ETIMEDOUT.) A reset ends at once, or at the first probe.
+
+${firewalls(of('firewall'))}
+
+Between two hosts:
+
+${table(of('addresses'), 'what happens')}
+`
+}

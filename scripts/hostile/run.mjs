@@ -1,0 +1,65 @@
+// npm run hostile: live connections on lossy, disordered and flapping paths, dead ones behind
+// firewalls and moved addresses; what theory says (theory.mjs) beside what came. Each group
+// of rows runs in a network namespace of its own, side by side. Writes
+// docs/hostile-network.md; ends with 1 where a row is off.
+//
+// It takes three minutes. --short takes 12 s and --only=NAME runs one group: both write nothing.
+import { spawn } from 'node:child_process'
+import { createInterface } from 'node:readline'
+import { insideNamespace, openGround } from '../conformance/ground.mjs'
+import { GROUPS, isShort } from './rows.mjs'
+
+const short = process.argv.includes('--short')
+const named = (name) => process.argv.find((arg) => arg.startsWith(name))?.slice(name.length)
+const only = named('--only=')
+const inside = named('--inside=')
+
+if (inside === undefined) await everyGroup()
+else if (insideNamespace()) await oneGroup(GROUPS[inside])
+
+async function everyGroup() {
+  const { line, write } = await import('./report.mjs')
+  const names = Object.keys(GROUPS)
+    .filter((name) => only === undefined || name === only)
+    .filter((name) => !short || GROUPS[name].some(isShort))
+  const results = (await Promise.all(names.map(resultsOf))).flat()
+  for (const result of results) console.log(line(result))
+  const right = results.filter(({ fine }) => fine).length
+  console.log(`${right} of ${results.length} rows as predicted`)
+  if (only === undefined && !short) write(results)
+  process.exitCode = right === results.length && right > 0 ? 0 : 1
+}
+
+/** A group that fails as a whole is one result that is off. */
+async function resultsOf(group) {
+  const args = [...process.argv.slice(1), `--inside=${group}`]
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+  const results = []
+  for await (const text of createInterface({ input: child.stdout })) results.push(JSON.parse(text))
+  return results.length > 0 ? results : [{ fine: false, cells: [group, 'has not run at all'] }]
+}
+
+async function oneGroup(all) {
+  const { run } = await import('./scenarios.mjs')
+  const { cellsOf, judge } = await import('./report.mjs')
+  const rows = all
+    .filter((row) => !short || isShort(row))
+    .map((row) => ({ seconds: short ? 5 : 150, ...row }))
+  const ground = await openGround()
+  const results = await Promise.all(
+    rows.map(async (row) => {
+      const result = await run(row, ground).catch((error) => ({ problem: error.stack }))
+      return { row, ...result, ...judge(row, result) }
+    }),
+  )
+  for (const result of results) {
+    const { row, fine } = result
+    const { state, answer } = row
+    console.log(
+      JSON.stringify({ group: inside, fine, cells: cellsOf(result), row: { state, answer } }),
+    )
+  }
+  ground.close()
+  // What still listens must not keep the group waiting.
+  process.exit()
+}
