@@ -11,17 +11,20 @@ export function judge(row, result) {
   return row.many === undefined ? judgeOne(row, result) : judgeCrowd(row, result)
 }
 
+/** What isDeadPeerError knows; a firewall's port unreachable (ECONNREFUSED) is not among it. */
+const VERDICTS = ['ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH']
+
 /**
  * The error that was predicted, in its time. A reset is an answer, and earlier; what ends by
  * silence has the window of setDeadPeerTimeout. ARP adds half a second to what it knows.
  */
 function judgeOne({ set, code, reset, event }, { predicted, measured, error }) {
-  const expected = code === undefined ? ['ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH'] : [code]
+  const expected = code === undefined ? VERDICTS : [code]
   const right =
     error !== undefined &&
     expected.includes(error.code) &&
     error.syscall === 'read' &&
-    isDeadPeerError(error) !== (reset ?? false)
+    isDeadPeerError(error) === VERDICTS.includes(error.code)
   const least = reset ? 0 : 0.7 * (set.ms ?? predicted)
   const most = Math.max(predicted, set.ms ?? 0) + 1000 + (event === undefined ? 0 : 500)
   return { fine: right && measured >= least && measured <= most }
