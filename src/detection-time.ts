@@ -1,6 +1,7 @@
 import { Socket } from 'node:net'
 import { invalidType, invalidValue, outOfRange } from './errors.js'
 import { connectionOf, handleOf, openDescriptor } from './handle.js'
+import { getKeepalive } from './keepalive.js'
 import {
   type DetectionPath,
   type DetectionSettings,
@@ -9,10 +10,11 @@ import {
 } from './kernel-rules.js'
 import { native } from './native.js'
 import { rtoMaxForClosedWindow } from './plan.js'
-import { read } from './read.js'
-import { MAX_COUNT, MAX_MILLISECONDS, MAX_SECONDS, type Settings, UNTOUCHED } from './settings.js'
+import { type Settings, UNTOUCHED } from './settings.js'
+import { MAX_COUNT, MAX_MILLISECONDS, MAX_SECONDS, RTO_MAX } from './socket-options.js'
 import { systemDefaults } from './system-defaults.js'
 import { getTcpInfo } from './tcp-info.js'
+import { getUserTimeout } from './user-timeout.js'
 
 /**
  * What settings mean on this host, by the kernel's rules: how many **milliseconds**
@@ -86,30 +88,14 @@ function checkedSettings(settings: object): DetectionSettings {
   return checked
 }
 
-const USER_TIMEOUT = 0
-const RTO_MAX = 1
-const IDLE = 2
-const INTERVAL = 3
-const COUNT = 4
-const KEEPALIVE = 5
-const KNOWN_EVERYWHERE =
-  (1 << USER_TIMEOUT) | (1 << IDLE) | (1 << INTERVAL) | (1 << COUNT) | (1 << KEEPALIVE)
-
 function timeOfSocket(socket: Socket): DetectionTime {
-  const integers = read(socket, KNOWN_EVERYWHERE)
-  const inForce = integers[USER_TIMEOUT] as number
-  const keepalive = {
-    enabled: integers[KEEPALIVE] !== 0,
-    idle: integers[IDLE] as number,
-    interval: integers[INTERVAL] as number,
-    count: integers[COUNT] as number,
-  }
+  const inForce = getUserTimeout(socket)
   const handle = handleOf(socket)
   const wanted = (handle ? connectionOf(handle)?.settings : undefined) ?? UNTOUCHED
   // While connecting the kernel has the connect's user timeout, and no bound on the RTO yet.
   const later = socket.connecting
   const settings: DetectionSettings = {
-    ...keepalive,
+    ...getKeepalive(socket),
     connectTimeout: later || wanted.connectTimeout < 0 ? inForce : wanted.connectTimeout,
     userTimeout: later && wanted.userTimeout >= 0 ? wanted.userTimeout : inForce,
     rtoMax: rtoMaxOf(handle === null || handle === undefined ? -1 : openDescriptor(handle), wanted),

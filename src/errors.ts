@@ -1,25 +1,6 @@
 import { constants } from 'node:os'
 import { getSystemErrorMap, getSystemErrorName, inspect } from 'node:util'
-
-/** The kernel's name of an option that this library sets or reads. */
-export type SocketOptionName =
-  | 'TCP_USER_TIMEOUT'
-  | 'TCP_RTO_MAX_MS'
-  | 'TCP_KEEPIDLE'
-  | 'TCP_KEEPINTVL'
-  | 'TCP_KEEPCNT'
-  | 'SO_KEEPALIVE'
-  | 'TCP_INFO'
-
-/** In the order in which they are written, which is the native `Option` enum's. */
-export const OPTION_NAMES: readonly SocketOptionName[] = [
-  'TCP_USER_TIMEOUT',
-  'TCP_RTO_MAX_MS',
-  'TCP_KEEPIDLE',
-  'TCP_KEEPINTVL',
-  'TCP_KEEPCNT',
-  'SO_KEEPALIVE',
-]
+import type { SocketOptionName } from './socket-options.js'
 
 /**
  * The kernel refused to set or to tell an option.

@@ -9,11 +9,12 @@ export {
   type RefusedMessage,
 } from './defaults.js'
 export { detectionTime } from './detection-time.js'
-export { SocketOptionError, type SocketOptionName } from './errors.js'
+export { SocketOptionError } from './errors.js'
 export { getKeepalive, type KeepaliveSettings, setKeepalive } from './keepalive.js'
 export type { DetectionSettings, DetectionTime } from './kernel-rules.js'
 export type { DeadPeerOptions, DeadPeerPlan, SlowReader } from './plan.js'
 export type { KeepaliveOptions } from './settings.js'
+export type { SocketOptionName } from './socket-options.js'
 export { type Support, support } from './support.js'
 export { type SystemDefaults, systemDefaults } from './system-defaults.js'
 export { getTcpInfo, type TcpInfo, type TcpState } from './tcp-info.js'

@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import { apply, type Target } from './apply.js'
 import { read } from './read.js'
 import { type KeepaliveOptions, keepaliveSettings } from './settings.js'
+import { COUNT, IDLE, INTERVAL, KEEPALIVE } from './socket-options.js'
 
 /**
  * Turns TCP keepalive on, off, or sets when an idle peer is given up.
@@ -53,10 +54,6 @@ export interface KeepaliveSettings {
   count: number
 }
 
-const IDLE = 2
-const INTERVAL = 3
-const COUNT = 4
-const KEEPALIVE = 5
 const ALL = (1 << IDLE) | (1 << INTERVAL) | (1 << COUNT) | (1 << KEEPALIVE)
 
 /**

@@ -5,7 +5,7 @@ import {
   retriesTime,
   SWEEP_PERIOD,
 } from './kernel-rules.js'
-import { MAX_COUNT, MAX_MILLISECONDS, MAX_SECONDS } from './settings.js'
+import { MAX_COUNT, MAX_MILLISECONDS, MAX_SECONDS } from './socket-options.js'
 import type { SystemDefaults } from './system-defaults.js'
 
 /** What becomes of a live peer that does not read: see `setDeadPeerTimeout`. */

@@ -1,15 +1,9 @@
 /** Options from a socket's descriptor. */
 import { Socket } from 'node:net'
-import {
-  invalidType,
-  OPTION_NAMES,
-  type SocketOptionName,
-  socketAdvice,
-  socketClosed,
-  socketNotConnected,
-} from './errors.js'
+import { invalidType, socketAdvice, socketClosed, socketNotConnected } from './errors.js'
 import { handleOf, notTcp, openDescriptor } from './handle.js'
 import { native } from './native.js'
+import { OPTION_NAMES, type SocketOptionName } from './socket-options.js'
 import { refused } from './write.js'
 
 /** The open descriptor of a socket, at the moment of use: a remembered one is soon another socket's. */

@@ -21,7 +21,7 @@
  */
 import { type DefaultsOptions, type DefaultsScope, installDefaults } from './defaults.js'
 import { MIN_DEAD_PEER_TIMEOUT, type SlowReader } from './plan.js'
-import { MAX_COUNT, MAX_MILLISECONDS, MAX_SECONDS } from './settings.js'
+import { MAX_COUNT, MAX_MILLISECONDS, MAX_SECONDS } from './socket-options.js'
 
 const PREFIX = 'TCP_KEEPALIVE_'
 const DEFAULT_DEAD_PEER_MS = 60_000

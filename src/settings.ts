@@ -1,4 +1,6 @@
 import { invalidType, invalidValue, outOfRange, unpolluted } from './errors.js'
+import { MAX_COUNT, MAX_MILLISECONDS, MAX_SECONDS } from './socket-options.js'
+import { ourCall, secondsAdvice, warnOfSeconds, warnOfUnit } from './units.js'
 
 /** What `setKeepalive` takes. An absent field (or `undefined`) is left as it is. */
 export interface KeepaliveOptions {
@@ -99,13 +101,6 @@ export function touched(settings: Settings): Record<string, number> {
 
 const ON: Settings = { ...UNTOUCHED, keepalive: 1, held: 1 }
 const OFF: Settings = { ...UNTOUCHED, keepalive: 0, held: 1 }
-
-/** TCP_KEEPIDLE and TCP_KEEPINTVL end here (include/net/tcp.h, MAX_TCP_KEEPIDLE). */
-export const MAX_SECONDS = 32767
-/** TCP_KEEPCNT ends here (include/net/tcp.h, MAX_TCP_KEEPCNT). */
-export const MAX_COUNT = 127
-/** TCP_USER_TIMEOUT is an int of milliseconds. */
-export const MAX_MILLISECONDS = 2147483647
 
 const FIELDS = ['idle', 'interval', 'count']
 
@@ -213,16 +208,6 @@ function seconds(name: 'idle' | 'interval', value: unknown): number {
   )
 }
 
-function secondsAdvice(name: string, value: number): string {
-  if (value > MAX_SECONDS && value / 1000 <= MAX_SECONDS) {
-    return `The unit is seconds, not milliseconds: ${value} ms are { ${name}: ${fromMilliseconds(value)} }.`
-  }
-  if (value > 0 && value < MAX_SECONDS && !Number.isInteger(value)) {
-    return `The kernel counts whole seconds; the next one is { ${name}: ${Math.ceil(value)} }.`
-  }
-  return value === 0 ? 'To turn keepalive off, call setKeepalive(socket, false).' : ''
-}
-
 function probes(value: unknown): number {
   if (typeof value !== 'number') {
     throw invalidType('options.count', 'a number of probes', value)
@@ -247,55 +232,4 @@ function refuseField(key: string, options: Record<string, unknown>): never {
   throw invalidValue(
     `options.${key} is a field of Node's own API, which counts in milliseconds. Here it is: ${ourCall(options)}; the unit is seconds.`,
   )
-}
-
-/** What was written for Node's own API, written for ours. */
-function ourCall(options: Record<string, unknown>): string {
-  const { enable, keepAlive, initialDelay, keepAliveInitialDelay, interval, count } = options
-  if ((enable ?? keepAlive) === false) return 'setKeepalive(socket, false)'
-  const fields: string[] = []
-  const idle = initialDelay ?? keepAliveInitialDelay
-  if (typeof idle === 'number' && idle > 0) fields.push(`idle: ${fromMilliseconds(idle)}`)
-  if (typeof interval === 'number' && interval > 0) {
-    fields.push(`interval: ${interval < 1000 ? interval : fromMilliseconds(interval)}`)
-  }
-  if (typeof count === 'number' && count > 0) fields.push(`count: ${count}`)
-  return `setKeepalive(socket, ${fields.length === 0 ? 'true' : `{ ${fields.join(', ')} }`})`
-}
-
-function fromMilliseconds(value: number): number {
-  return Math.max(1, Math.round(value / 1000))
-}
-
-function warnOfSeconds({ idle, interval }: Settings): void {
-  if (interval >= 1000) {
-    warnOfUnit(
-      'interval',
-      `interval: ${interval} is ${inWords(interval)} between two probes. ${meantMs('interval', interval)}`,
-    )
-  }
-  if (idle >= 1000 && idle % 1000 === 0) {
-    warnOfUnit(
-      'idle',
-      `idle: ${idle} is ${inWords(idle)} until the first probe. ${meantMs('idle', idle)}`,
-    )
-  }
-}
-
-function meantMs(name: string, value: number): string {
-  return `If ${value} milliseconds are meant, write { ${name}: ${fromMilliseconds(value)} }.`
-}
-
-function inWords(value: number): string {
-  const minutes = Math.round(value / 6) / 10
-  return `${value} seconds (${minutes} minutes)`
-}
-
-const warned = new Set<string>()
-
-/** Once per field: a value that is allowed, but that most often means another unit. */
-function warnOfUnit(field: string, message: string): void {
-  if (warned.has(field)) return
-  warned.add(field)
-  process.emitWarning(`tcp-keepalive: ${message}`, { code: 'TCP_KEEPALIVE_UNIT' })
 }

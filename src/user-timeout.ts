@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import { apply, type Target } from './apply.js'
 import { read } from './read.js'
 import { userTimeoutSettings } from './settings.js'
+import { USER_TIMEOUT } from './socket-options.js'
 
 /**
  * Sets for how many **milliseconds** sent data may stay unacknowledged before the
@@ -42,8 +43,6 @@ import { userTimeoutSettings } from './settings.js'
 export function setUserTimeout(target: Target, ms: number): void {
   apply(target, userTimeoutSettings(ms))
 }
-
-const USER_TIMEOUT = 0
 
 /**
  * Reads from the kernel the user timeout of a socket in **milliseconds**

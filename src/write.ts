@@ -1,9 +1,19 @@
 /** Settings onto a descriptor: one crossing, and a refusal in the kernel's words. */
 import { getSystemErrorName } from 'node:util'
-import { OPTION_NAMES, SocketOptionError, type SocketOptionName, unavailable } from './errors.js'
+import { SocketOptionError, unavailable } from './errors.js'
 import { openDescriptor, type TcpHandle } from './handle.js'
 import { native, refusal } from './native.js'
 import { LEAVE, type Settings } from './settings.js'
+import {
+  COUNT,
+  IDLE,
+  INTERVAL,
+  KEEPALIVE,
+  OPTION_NAMES,
+  RTO_MAX,
+  type SocketOptionName,
+  USER_TIMEOUT,
+} from './socket-options.js'
 
 /** Writes the settings to a handle's descriptor. */
 export function write(handle: TcpHandle, settings: Settings, connecting: boolean): void {
@@ -18,13 +28,13 @@ export function write(handle: TcpHandle, settings: Settings, connecting: boolean
 export function writeTo(descriptor: number, settings: Settings, connecting: boolean): void {
   const binding = native()
   const values = binding.integers
-  values[0] =
+  values[USER_TIMEOUT] =
     connecting && settings.connectTimeout >= 0 ? settings.connectTimeout : settings.userTimeout
-  values[1] = connecting || settings.silence > 0 ? LEAVE : settings.rtoMax
-  values[2] = settings.idle
-  values[3] = settings.interval
-  values[4] = settings.count
-  values[5] = settings.keepalive
+  values[RTO_MAX] = connecting || settings.silence > 0 ? LEAVE : settings.rtoMax
+  values[IDLE] = settings.idle
+  values[INTERVAL] = settings.interval
+  values[COUNT] = settings.count
+  values[KEEPALIVE] = settings.keepalive
   const result = binding.set(descriptor)
   if (result !== 0) throw refused('setsockopt', result, values)
 }

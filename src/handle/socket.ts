@@ -1,6 +1,7 @@
 /** From a socket to its TCP handle. */
 import { Socket } from 'node:net'
-import { invalidValue, notSupported, SocketOptionError, type SocketOptionName } from '../errors.js'
+import { invalidValue, notSupported, SocketOptionError } from '../errors.js'
+import type { SocketOptionName } from '../socket-options.js'
 import { type AnyHandle, nodeInternals, ownerOf, rawHandle } from './internals.js'
 import type { TcpHandle } from './types.js'
 
