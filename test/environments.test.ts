@@ -161,6 +161,7 @@ describe.concurrent('a worker comes to its end and the process lives', () => {
   }
 })
 
+// A hundred starts of Node: four seconds of a processor that may have others to serve.
 test.concurrent('a hundred workers set, watch and lose peers, and are terminated at random moments', async () => {
   const file = join(__dirname, 'support', 'dying-workers.cjs')
   const { code, signal, stdout, stderr } = await run([process.execPath, file, '100'])
@@ -171,7 +172,7 @@ test.concurrent('a hundred workers set, watch and lose peers, and are terminated
   expect(set).toBeGreaterThan(200)
   expect(told).toBeGreaterThan(100)
   expect(leaked).toBe(0)
-})
+}, 90_000)
 
 describe.concurrent('a program ends as it does without this library', () => {
   /** One that loses its peer; `set` and `watch` are this library's, or do nothing. */

@@ -180,7 +180,7 @@ describe('options that are more than data', () => {
   })
 
   test('a filter of installDefaults that destroys the socket it is asked about', async () => {
-    const server = createServer().listen(0, '127.0.0.1')
+    const server = createServer((socket) => socket.on('error', () => {})).listen(0, '127.0.0.1')
     await once(server, 'listening')
     const undo = installDefaults({
       userTimeout: 90_000,

@@ -9,6 +9,7 @@ import { getUserTimeout, setDeadPeerTimeout, support } from 'tcp-keepalive'
 import { unplug } from 'tcp-keepalive/testing'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { answerOf } from './support/child.ts'
+import { reset } from './support/death.ts'
 import { connectedPair } from './support/pair.ts'
 import { tlsClientOptions, tlsServerOptions } from './support/tls.ts'
 
@@ -48,8 +49,11 @@ describe.concurrent('a swept connection is handed to a child process', () => {
     const server = createServer().listen(0, '127.0.0.1')
     await once(server, 'listening')
     const child = fork(join(__dirname, 'support', 'writing-process.cjs'))
+    const ready = once(child, 'message')
     const far = connect((server.address() as AddressInfo).port, '127.0.0.1')
+    reset(far)
     const [socket] = (await once(server, 'connection')) as [Socket]
+    expect((await ready)[0]).toBe('ready')
     setDeadPeerTimeout(socket, MS)
     const log: string[] = []
     socket.on('error', ({ message }) => log.push(message))

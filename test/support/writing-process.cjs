@@ -4,3 +4,4 @@ process.on('message', (_, socket) => {
   socket.on('close', () => process.send('closed'))
   socket.write('x', () => process.send('written'))
 })
+process.send('ready')
