@@ -99,6 +99,11 @@ const verdict = fc.oneof(
 )
 const syscall = fc.oneof(fc.constantFrom('read', 'write', 'connect', 'getaddrinfo'), value)
 const leaf = recipe({ errno: verdict, syscall, code: fc.constant('ETIMEDOUT'), cause: anything })
+/** As the kernel makes them. */
+const real = fc.record({
+  errno: fc.constantFrom(-110, -113, -112, -101),
+  syscall: fc.constantFrom('read', 'write', 'connect'),
+})
 interface Made {
   of: unknown
   in?: 'cause' | 'errors'
@@ -107,6 +112,7 @@ const { error } = fc.letrec<{ error: Made }>((tie) => ({
   error: fc.oneof(
     { maxDepth: 4 },
     fc.record({ of: leaf }),
+    fc.record({ of: real }),
     fc.record({ of: anything }),
     fc.record({ of: tie('error'), in: fc.constant('cause' as const) }),
     fc.record({
@@ -144,7 +150,7 @@ test.skipIf(process.platform !== 'linux')(
       }),
       runs(0.1),
     )
-    expect(verdicts).toBeGreaterThan(0)
+    expect(verdicts).toBeGreaterThan(10)
   },
   PATIENCE,
 )

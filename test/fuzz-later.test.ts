@@ -125,7 +125,7 @@ test(
         expect(await connectedState()).toEqual(bare)
         beside.expectUntouched()
       }),
-      runs(0.02),
+      runs(0.05),
     )
     expect(installed).toBeGreaterThan(0)
   },

@@ -133,7 +133,7 @@ test(
         else expect([name in SETTERS, strange]).toEqual([true, expect.stringMatching(FOR_LATER)])
         beside.expectUntouched()
       }),
-      runs(0.2),
+      runs(0.17),
     )
     expect(refused).toBeGreaterThan(CASES / 10)
   },

@@ -5,7 +5,7 @@ import { OfTheCaller } from './whatever.ts'
 const { FUZZ_CASES, FUZZ_CALLS, FUZZ_SEED } = process.env
 
 /** Cases for the public functions, all properties together. */
-export const CASES = Number(FUZZ_CASES ?? 6000)
+export const CASES = Number(FUZZ_CASES ?? 3000)
 /** Calls of the raw binding. */
 export const CALLS = Number(FUZZ_CALLS ?? 20_000)
 /** Another one each time, and told when something fails. */
