@@ -60,6 +60,11 @@ describe('a forged object never gets at a descriptor', () => {
       Object.assign(Object.create(Socket.prototype), {
         _handle: Object.create(Object.getPrototypeOf(handleOf(real))),
       }),
+    'the same, the handle its own parent': (real) => {
+      const handle: Record<string, unknown> = { fd: handleOf(real).fd }
+      handle._parent = handle
+      return Object.assign(Object.create(Socket.prototype), { _handle: handle })
+    },
     'an heir of Server': (real) =>
       Object.assign(Object.create(Server.prototype), {
         _handle: { fd: handleOf(real).fd, onconnection() {} },

@@ -14,17 +14,23 @@ export function handleOf(socket: Socket): TcpHandle | null | undefined {
   if (handle === null || handle === undefined) return null
   const prototype = nodeInternals()?.prototype
   if (prototype === undefined) return foreignHandle(socket, handle)
-  while (Object.getPrototypeOf(handle) !== prototype) {
+  for (let depth = 0; depth < MAX_LAYERS; depth++) {
+    if (Object.getPrototypeOf(handle) === prototype) return handle
     handle = handle._parent
-    if (handle === null || handle === undefined) return undefined
+    if (handle === null || handle === undefined) break
   }
-  return handle
+  return undefined
 }
+
+/** TLS in TLS is two; a forged handle may be its own parent. */
+const MAX_LAYERS = 16
 
 /** Bun has one kind of handle for everything, Deno one for each kind; neither has a port on a path. */
 function foreignHandle(socket: Socket, top: AnyHandle): AnyHandle | undefined {
   let handle = top
-  while (!hasDescriptor(handle) && handle._parent) handle = handle._parent
+  for (let depth = 0; !hasDescriptor(handle) && handle._parent && depth < MAX_LAYERS; depth++) {
+    handle = handle._parent
+  }
   const isTcp =
     handle.constructor?.name !== 'PipeWrap' && (socket.connecting || socket.localPort !== undefined)
   return isTcp ? handle : undefined
@@ -56,7 +62,7 @@ export function notTcp(
   option: SocketOptionName,
 ): Error {
   let handle: AnyHandle | null | undefined = rawHandle(socket)
-  while (handle?._parent !== undefined && handle._parent !== null) handle = handle._parent
+  for (let depth = 0; handle?._parent && depth < MAX_LAYERS; depth++) handle = handle._parent
   if (handle?.constructor?.name === 'JSStream') {
     return invalidValue(
       'This TLS socket runs over a stream, not over a TCP socket of its own. Pass the TCP socket that carries that stream.',
