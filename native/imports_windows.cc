@@ -38,8 +38,8 @@
   _(napi_get_reference_value)          \
   _(napi_get_undefined)                \
   _(napi_get_uv_event_loop)            \
+  _(napi_get_value_double)             \
   _(napi_get_value_int32)              \
-  _(napi_get_value_int64)              \
   _(napi_get_value_string_utf8)        \
   _(napi_has_property)                 \
   _(napi_is_exception_pending)         \
