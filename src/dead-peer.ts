@@ -73,8 +73,8 @@ export function setDeadPeerTimeout(
  * @example
  * const plan = planDeadPeerTimeout(60_000)
  * plan.idle // => 27
- * plan.interval // => 9
- * plan.count // => 3
+ * plan.interval // => 3
+ * plan.count // => 9
  */
 export function planDeadPeerTimeout(ms: number, options?: DeadPeerOptions): DeadPeerPlan {
   return planned(ms, options).plan
