@@ -86,8 +86,11 @@ export async function openGround() {
       peers.delete(key)
       return { socket, peer }
     },
-    close() {
-      link.kill()
+    /** How well the link kept up (link.py). */
+    async close() {
+      const said = once(link.stdout, 'data')
+      link.stdin.end()
+      return JSON.parse((await said)[0])
     },
   }
 }

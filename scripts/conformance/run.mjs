@@ -28,7 +28,7 @@ async function main() {
       return judged
     }),
   )
-  ground.close()
+  await ground.close()
   const off = results.filter(({ fine }) => !fine)
   console.log(`${results.length - off.length} of ${results.length} rows as predicted`)
   for (const result of off) console.log('OFF', describe(result))

@@ -69,13 +69,14 @@ ${[...lines]
   .join('\n')}`
 }
 
-export function document(results, where) {
+export function document(results, links, where) {
   const of = (...groups) => results.filter(({ group }) => groups.includes(group))
   const right = results.filter(({ fine }) => fine).length
   return `# On a hostile network
 
 Made by \`npm run hostile\` on ${where}: ${right} of ${results.length} rows as predicted.
 Every path is a TUN device with a forwarder (scripts/conformance/link.py), every host a network namespace.
+${links}
 
 ## What loss a time survives
 

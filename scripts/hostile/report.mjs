@@ -23,7 +23,7 @@ function judgeOne({ set, code, reset, event }, { predicted, measured, error }) {
   const right =
     error !== undefined &&
     expected.includes(error.code) &&
-    error.syscall === 'read' &&
+    ['read', 'write'].includes(error.syscall) &&
     isDeadPeerError(error) === VERDICTS.includes(error.code)
   const least = reset ? 0 : 0.7 * (set.ms ?? predicted)
   const most = Math.max(predicted, set.ms ?? 0) + 1000 + (event === undefined ? 0 : 500)
@@ -115,7 +115,8 @@ export function line({ fine, cells }) {
   return `${fine ? '  ' : '! '}${padded.join(' ')}`
 }
 
-export function write(results) {
+export function write(results, links) {
   const file = new URL('../../docs/hostile-network.md', import.meta.url)
-  writeFileSync(file, document(results, `Linux ${release()} with Node ${process.version}`))
+  const where = `Linux ${release()} with Node ${process.version}`
+  writeFileSync(file, document(results, links, where))
 }
