@@ -133,20 +133,23 @@ export function keepaliveSettings(options: unknown): Settings {
   ) {
     throw notOptions(options)
   }
-  const settings = {
-    userTimeout: LEAVE,
-    rtoMax: LEAVE,
-    idle: idle === undefined ? LEAVE : seconds('idle', idle),
-    interval: interval === undefined ? LEAVE : seconds('interval', interval),
-    count: count === undefined ? LEAVE : probes(count),
-    keepalive: 1,
-    connectTimeout: LEAVE,
-    silence: LEAVE,
-    held: 1,
-  }
-  if (settings.interval >= 1000 || (settings.idle >= 1000 && settings.idle % 1000 === 0)) {
-    warnOfSeconds(settings)
-  }
+  return keepaliveOf(
+    idle === undefined ? LEAVE : seconds('idle', idle),
+    interval === undefined ? LEAVE : seconds('interval', interval),
+    count === undefined ? LEAVE : probes(count),
+  )
+}
+
+/** A program sets the same few numbers again and again, and leaves nothing behind. */
+const recent: (Settings | undefined)[] = Array.from({ length: 8 })
+
+function keepaliveOf(idle: number, interval: number, count: number): Settings {
+  const slot = (idle ^ interval ^ count) & 7
+  const known = recent[slot]
+  if (known?.idle === idle && known.interval === interval && known.count === count) return known
+  if (interval >= 1000 || (idle >= 1000 && idle % 1000 === 0)) warnOfSeconds({ idle, interval })
+  const settings = { ...ON, idle, interval, count }
+  recent[slot] = settings
   return settings
 }
 
