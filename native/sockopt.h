@@ -73,6 +73,9 @@ struct Outstanding {
   int acknowledged;
   // All retransmissions so far, and the window probes since the last answer.
   int asked;
+  // The retransmission timer's expiries since the last progress: some send nothing, while
+  // the link layer still holds the segment before.
+  int timeouts;
 };
 void ReadOutstanding(Socket socket, Outstanding* outstanding);
 

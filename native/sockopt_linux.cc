@@ -167,6 +167,7 @@ void ReadOutstanding(int socket, Outstanding* outstanding) {
   const tcp_info& info = buffer.info;
   outstanding->acknowledged = static_cast<int>(info.tcpi_bytes_acked & INT32_MAX);
   outstanding->asked = static_cast<int>((info.tcpi_total_retrans + info.tcpi_probes) & INT32_MAX);
+  outstanding->timeouts = info.tcpi_retransmits;
   // Sent and not acknowledged, or held back by a closed window.
   const bool waits = info.tcpi_unacked > 0 || info.tcpi_notsent_bytes > 0;
   if (!waits || info.tcpi_state == kSynSent) return;

@@ -31,6 +31,7 @@ interface Waiting {
   progress: number
   /** What had been asked when it last answered anything, and when that was looked for. */
   asked: number
+  timeouts: number
   looked: number
 }
 
@@ -40,6 +41,7 @@ const NOTHING: Waiting = {
   acknowledged: 0,
   progress: 0,
   asked: 0,
+  timeouts: 0,
   looked: 0,
 }
 
@@ -74,12 +76,12 @@ const IN_FLIGHT = 2
 
 /** So many at a time: between two batches the event loop goes round. */
 const BATCH = 1000
-const numbers = new Int32Array(3 * BATCH)
+const numbers = new Int32Array(4 * BATCH)
 
 function look(rest: Iterable<[TcpHandle, Waiting]> = waiting.entries()): void {
   const batch: [TcpHandle, Waiting][] = []
   for (const entry of rest) {
-    numbers[3 * batch.length] = openDescriptor(entry[0])
+    numbers[4 * batch.length] = openDescriptor(entry[0])
     if (batch.push(entry) === BATCH) break
   }
   native().sweep(numbers.buffer, batch.length)
@@ -87,12 +89,15 @@ function look(rest: Iterable<[TcpHandle, Waiting]> = waiting.entries()): void {
   const silent: [TcpHandle, Connection][] = []
   for (const [index, [handle, state]] of batch.entries()) {
     const connection = connectionOf(handle)
-    const answer = numbers[3 * index] as number
+    const at = 4 * index
+    const answer = numbers[at] as number
+    const acknowledged = numbers[at + 1] as number
+    const asked = numbers[at + 2] as number
+    const timeouts = numbers[at + 3] as number
     // A refusal of the kernel's to say is no sign of life, and none of death.
     if (connection === undefined || answer < 0) continue
-    const acknowledged = numbers[3 * index + 1] as number
-    const asked = numbers[3 * index + 2] as number
-    if (isSilent(handle, state, connection.settings, { answer, acknowledged, asked, now })) {
+    const outstanding = { answer, acknowledged, asked, timeouts, now }
+    if (isSilent(handle, state, connection.settings, outstanding)) {
       silent.push([handle, connection])
     }
   }
@@ -109,6 +114,7 @@ interface Outstanding {
   readonly answer: number
   readonly acknowledged: number
   readonly asked: number
+  readonly timeouts: number
   readonly now: number
 }
 
@@ -117,7 +123,7 @@ function isSilent(
   handle: TcpHandle,
   state: Waiting,
   { silence, rtoMax }: Settings,
-  { answer, acknowledged, asked, now }: Outstanding,
+  { answer, acknowledged, asked, timeouts, now }: Outstanding,
 ): boolean {
   const lastAck = answer >> 2
   const closed = (answer & CLOSED) !== 0
@@ -127,7 +133,10 @@ function isSilent(
   else if (state.since === 0) state.since = now
   if (moved) state.progress = now
   // It has answered since the last look: all questions before that are over.
-  if (answer === 0 || lastAck < now - state.looked) state.asked = asked
+  if (answer === 0 || lastAck < now - state.looked) {
+    state.asked = asked
+    state.timeouts = timeouts
+  }
   state.acknowledged = acknowledged
   state.looked = now
   // A window that opens a little, and for a moment, changes nothing.
@@ -144,8 +153,9 @@ function isSilent(
   } else if (state.rtoMax > 0 && bound(handle, state, rtoMax)) {
     state.rtoMax = 0
   }
+  const unanswered = Math.max(asked - state.asked, timeouts - state.timeouts)
   // An idle peer has a long silence behind it: what waits must have waited as long.
-  return asked - state.asked >= probes && Math.min(lastAck, now - state.since) >= silence
+  return unanswered >= probes && Math.min(lastAck, now - state.since) >= silence
 }
 
 /**

@@ -1,7 +1,7 @@
 // How likely a live peer is given up on a lossy path. Every packet is lost by itself with
 // probability `loss`, each way; an answer counts only when question and answer both arrive.
 // Pure.
-import { aheadOfSilence, rtoMaxForClosedWindow } from '../../dist/plan.js'
+import { aheadOfSilence, probesOfStuckData, rtoMaxForClosedWindow } from '../../dist/plan.js'
 
 /** That a question stays unanswered. */
 export const unanswered = (loss) => 1 - (1 - loss) ** 2
@@ -53,8 +53,7 @@ export function transferLoss({ silence, userTimeout }, path, loss) {
 /**
  * A window that is closed: that within `seconds` the silence is once long enough. Where it has
  * closed upon data in flight (`uponData`) the bound on the probes' distance, and so the
- * distance, grows with the silence (src/plan.ts), and fewer fit in; the longer that lasts the
- * rarer they are, and the longer is the silence that is wanted (not counted here). The bound is that of the last
+ * distance, grows with the silence (src/plan.ts), and fewer fit in. The bound is that of the last
  * look, a quarter of a second ago on average; timers are late by half a slot of the wheel.
  */
 export function closedWindowLoss({ silence }, loss, seconds, uponData) {
@@ -65,6 +64,8 @@ export function closedWindowLoss({ silence }, loss, seconds, uponData) {
   }
   let probes = 0
   for (let at = next(0); at < silence + 250; at = next(at)) probes++
+  // Data that has been stuck for long is probed more seldom, and that many are wanted.
+  if (uponData) probes = Math.min(probes, probesOfStuckData(silence))
   const started = ((1000 * seconds) / next(0)) * (1 - fail)
   return 1 - (1 - fail ** probes) ** started
 }
