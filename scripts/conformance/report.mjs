@@ -161,8 +161,9 @@ twice a second, and sets the option only while a window is closed:
 - Ten probes fit into the silence that ends a connection (one a second at most).
 - Where the window has closed upon data in flight, that data is stuck. tcp_retries2 counts from the
   last progress, and is looked at whenever the window opens a little: the bound grows, so that it
-  lasts longer than the peer has been stuck. It also stays ahead of the silence (twice the bound).
-- Then as many probes must go unanswered, which takes longer. **A peer that dies after its data has
+  lasts longer than the peer has been stuck. It also stays ahead of the silence, so that twice the
+  bound is never over: five or six probes fit.
+- With the longer bound as many probes must go unanswered. **A peer that dies after its data has
   been stuck for long is noticed later than \`ms\`**: after roughly as long as it was stuck (20 s asked
   for, stuck for a minute: 65 s), up to the kernel's own 240 s.
 

@@ -1,7 +1,7 @@
 // How likely a live peer is given up on a lossy path. Every packet is lost by itself with
 // probability `loss`, each way; an answer counts only when question and answer both arrive.
 // Pure.
-import { rtoMaxForClosedWindow } from '../../dist/plan.js'
+import { aheadOfSilence, rtoMaxForClosedWindow } from '../../dist/plan.js'
 
 /** That a question stays unanswered. */
 export const unanswered = (loss) => 1 - (1 - loss) ** 2
@@ -58,9 +58,10 @@ export function transferLoss({ silence, userTimeout }, path, loss) {
  */
 export function closedWindowLoss({ silence }, loss, seconds, uponData) {
   const fail = unanswered(loss)
+  const closed = rtoMaxForClosedWindow(silence)
   const next = (at) => {
-    const sinceLastAck = uponData ? Math.max(0, at - 250) : 0
-    return at + rtoMaxForClosedWindow(silence, sinceLastAck) * (1 + 1 / 32)
+    const bound = uponData ? aheadOfSilence(closed, Math.max(0, at - 250)) : closed
+    return at + bound * (1 + 1 / 32)
   }
   let probes = 0
   for (let at = next(0); at < silence + 250; at = next(at)) probes++
