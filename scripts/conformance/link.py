@@ -27,7 +27,7 @@ tun = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
 fcntl.ioctl(tun, TUNSETIFF, struct.pack("16sH", device.encode(), IFF_TUN | IFF_NO_PI))
 for command in (
     f"ip link set lo up",
-    f"ip link set {device} up mtu 1500",
+    f"ip link set {device} up mtu 1500 txqueuelen 50000",
     f"ip addr add {address4} peer {peer4} dev {device}",
     f"ip addr add {address6} peer {peer6} dev {device} nodad",
 ):

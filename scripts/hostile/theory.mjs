@@ -53,15 +53,15 @@ export function transferLoss({ silence, userTimeout }, path, loss) {
 /**
  * A window that is closed: that within `seconds` the silence is once long enough. Where it has
  * closed upon data in flight (`uponData`) the bound on the probes' distance, and so the
- * distance, grows with the silence (src/plan.ts), and fewer fit in. The bound is that of the last
+ * distance, grows with the silence (src/plan.ts), and fewer fit in; the longer that lasts the
+ * rarer they are, and the longer is the silence that is wanted (not counted here). The bound is that of the last
  * look, a quarter of a second ago on average; timers are late by half a slot of the wheel.
  */
 export function closedWindowLoss({ silence }, loss, seconds, uponData) {
   const fail = unanswered(loss)
-  const closed = rtoMaxForClosedWindow(silence)
   const next = (at) => {
-    const bound = uponData ? aheadOfSilence(closed, Math.max(0, at - 250)) : closed
-    return at + bound * (1 + 1 / 32)
+    const sinceLastAck = uponData ? Math.max(0, at - 250) : 0
+    return at + aheadOfSilence(rtoMaxForClosedWindow(silence), sinceLastAck) * (1 + 1 / 32)
   }
   let probes = 0
   for (let at = next(0); at < silence + 250; at = next(at)) probes++
