@@ -165,7 +165,7 @@ twice a second, and sets the option only while a window is closed:
   bound is never over: five or six probes fit.
 - With the longer bound as many probes must go unanswered. **A peer that dies after its data has
   been stuck for long is noticed later than \`ms\`**: after roughly as long as it was stuck (20 s asked
-  for, stuck for a minute: 65 s), up to the kernel's own 240 s.
+  for, stuck for a minute: some 70 s), up to the kernel's own 240 s.
 
 A kernel without that option (before 6.15) sends window probes up to two minutes apart. A peer
 that dies behind a window closed for long is then noticed when two probes have gone unanswered,
