@@ -147,19 +147,20 @@ napi_value TcpInfo(napi_env env, napi_callback_info info) {
   return Number(env, ReadTcpInfo(socket, Data(env)->fields));
 }
 
-// sweep(pairs, count): the first number of each pair is a descriptor. The two are
-// replaced by what Unanswered says of it. Every slow reader in one crossing.
+// sweep(connections, count): three numbers each, the first is a descriptor. They are
+// replaced by what is outstanding on it. Every slow reader in one crossing.
 napi_value Sweep(napi_env env, napi_callback_info info) {
   const Arguments<2> arguments(env, info);
-  int* pairs;
+  int* numbers;
   size_t size;
   int count;
-  if (!arguments.Buffer(0, &pairs, &size) || !arguments.Integer(1, &count) || count < 0 ||
-      static_cast<size_t>(count) > size / (2 * sizeof(int)))
+  static_assert(sizeof(Outstanding) == 3 * sizeof(int));
+  if (!arguments.Buffer(0, &numbers, &size) || !arguments.Integer(1, &count) || count < 0 ||
+      static_cast<size_t>(count) > size / sizeof(Outstanding))
     return Number(env, kInvalid);
   for (int i = 0; i < count; i++) {
-    int* pair = &pairs[2 * i];
-    pair[0] = Unanswered(static_cast<Socket>(pair[0]), &pair[1]);
+    auto* outstanding = reinterpret_cast<Outstanding*>(&numbers[3 * i]);
+    ReadOutstanding(static_cast<Socket>(outstanding->answer), outstanding);
   }
   return Number(env, 0);
 }

@@ -62,12 +62,18 @@ int ReadPeerAddress(Socket socket, char* text, size_t size);
 int ReadTcpInfo(Socket socket, double* fields);
 constexpr int kTcpInfoFields = 33;
 
-// 0 when nothing waits for the peer's acknowledgement. Otherwise eight times the
-// milliseconds since its last one, plus 1 when two retransmissions or window
-// probes since have gone unanswered, plus 2 when its window is closed, plus 4 when
-// data is in flight. While connecting 0: that has its own bound. *acknowledged: the
-// low bits of the bytes that the peer has acknowledged, left as it is where the
-// kernel does not tell.
-int Unanswered(Socket socket, int* acknowledged);
+// What a connection waits for.
+struct Outstanding {
+  // 0 when nothing waits for the peer's acknowledgement. Otherwise four times the
+  // milliseconds since its last one, plus 1 when its window is closed, plus 2 when data
+  // is in flight. While connecting 0: that has its own bound. A negative errno where the
+  // kernel does not say; the others are left as they are then.
+  int answer;
+  // The low bits of the bytes that the peer has acknowledged.
+  int acknowledged;
+  // All retransmissions so far, and the window probes since the last answer.
+  int asked;
+};
+void ReadOutstanding(Socket socket, Outstanding* outstanding);
 
 }  // namespace keepalive

@@ -159,23 +159,24 @@ int ReadTcpInfo(int socket, double* fields) {
   return result;
 }
 
-int Unanswered(int socket, int* acknowledged) {
+void ReadOutstanding(int socket, Outstanding* outstanding) {
   InfoBuffer buffer{};  // Linux before 4.6 does not write tcpi_notsent_bytes.
   const int result = ReadInfo(socket, &buffer);
-  if (result < 0) return result;
+  outstanding->answer = std::min(result, 0);
+  if (result < 0) return;
   const tcp_info& info = buffer.info;
-  *acknowledged = static_cast<int>(info.tcpi_bytes_acked & INT32_MAX);
+  outstanding->acknowledged = static_cast<int>(info.tcpi_bytes_acked & INT32_MAX);
+  outstanding->asked = static_cast<int>((info.tcpi_total_retrans + info.tcpi_probes) & INT32_MAX);
   // Sent and not acknowledged, or held back by a closed window.
-  const bool outstanding = info.tcpi_unacked > 0 || info.tcpi_notsent_bytes > 0;
-  if (!outstanding || info.tcpi_state == kSynSent) return 0;
-  const uint32_t silence = std::min<uint32_t>(info.tcpi_last_ack_recv, INT32_MAX / 8 - 1);
-  const bool tried = info.tcpi_retransmits >= 2 || info.tcpi_probes >= 2;
+  const bool waits = info.tcpi_unacked > 0 || info.tcpi_notsent_bytes > 0;
+  if (!waits || info.tcpi_state == kSynSent) return;
+  const uint32_t silence = std::min<uint32_t>(info.tcpi_last_ack_recv, INT32_MAX / 4 - 1);
   // Before Linux 5.4 the window is not told; there is no TCP_RTO_MAX_MS to use it for either.
   const bool told = static_cast<size_t>(result) >= kReceiveWindowOffset;
   const bool closed = told && info.tcpi_snd_wnd == 0;
   const bool in_flight = info.tcpi_unacked > 0;
-  return static_cast<int>(8 * std::max<uint32_t>(silence, 1) + (in_flight ? 4 : 0) +
-                          (closed ? 2 : 0) + (tried ? 1 : 0));
+  outstanding->answer =
+      static_cast<int>(4 * std::max<uint32_t>(silence, 1) + (in_flight ? 2 : 0) + (closed ? 1 : 0));
 }
 
 }  // namespace keepalive

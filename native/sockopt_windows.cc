@@ -88,6 +88,6 @@ int SetUnplugged(Socket, bool) { return kUnavailable; }
 
 // SIO_TCP_INFO tells neither probes nor the time of the last acknowledgement.
 int ReadTcpInfo(Socket, double*) { return kUnavailable; }
-int Unanswered(Socket, int*) { return kUnavailable; }
+void ReadOutstanding(Socket, Outstanding* outstanding) { outstanding->answer = kUnavailable; }
 
 }  // namespace keepalive

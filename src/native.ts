@@ -13,14 +13,14 @@ interface Binding {
   /** Takes the pending error (positive, 0 for none); the kernel then forgets it. */
   takeError(descriptor: number): number
   /**
-   * Each of `count` pairs begins with a descriptor, which is replaced by 0 when nothing
-   * waits for the peer, else by eight times the milliseconds since its last
-   * acknowledgement, plus 1 when two retransmissions or window probes have gone unanswered
-   * since, plus 2 when its window is closed, plus 4 when data is in flight. The second
-   * number becomes the low bits of the bytes that the peer has acknowledged. A (negative)
-   * errno where the kernel refuses.
+   * Each of `count` connections has three numbers, the first a descriptor. That becomes 0
+   * when nothing waits for the peer, else four times the milliseconds since its last
+   * acknowledgement, plus 1 when its window is closed, plus 2 when data is in flight; a
+   * (negative) errno where the kernel refuses to say. The second becomes the low bits of the bytes
+   * that the peer has acknowledged, the third its retransmissions so far and the window
+   * probes since its last answer.
    */
-  sweep(pairs: ArrayBuffer, count: number): number
+  sweep(connections: ArrayBuffer, count: number): number
   /** The peer's port; its address goes to `integers` as bytes ending with a zero. */
   peerAddress(descriptor: number): number
   /** TCP_INFO into `fields`; returns the bytes that the kernel wrote. */

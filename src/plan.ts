@@ -93,6 +93,17 @@ export function aheadOfSilence(rtoMax: number, sinceAck: number): number {
 
 /** Linux' own number; with three a path that loses 10 % ends live connections every day. */
 const PROBES = 9
+/**
+ * So many probes of stuck data must go unanswered, because any may be lost: five, where
+ * they fit into the silence.
+ */
+export function probesOfStuckData(silence: number): number {
+  const rtoMax = rtoMaxForClosedWindow(silence)
+  let probes = 0
+  for (let at = rtoMax * LATE; at < silence; at += aheadOfSilence(rtoMax, at) * LATE) probes++
+  return Math.max(2, Math.min(5, probes))
+}
+
 /** No error before this part of the time, and none later than `GRACE` after it, at an RTT up to 100 ms. */
 const EARLIEST = 0.7
 const GRACE = 1000

@@ -10,7 +10,12 @@ import { debug } from './debug.js'
 import { type Connection, connectionOf, openDescriptor, type TcpHandle } from './handle.js'
 import { SWEEP_PERIOD } from './kernel-rules.js'
 import { native } from './native.js'
-import { aheadOfSilence, rtoMaxForClosedWindow, rtoMaxForStuckData } from './plan.js'
+import {
+  aheadOfSilence,
+  probesOfStuckData,
+  rtoMaxForClosedWindow,
+  rtoMaxForStuckData,
+} from './plan.js'
 import { type Settings, UNTOUCHED } from './settings.js'
 import { type SystemDefaults, systemDefaults } from './system-defaults.js'
 import { giveUp, present } from './watch.js'
@@ -24,6 +29,18 @@ interface Waiting {
   /** The low bits of the bytes that the peer has acknowledged, and when they last changed. */
   acknowledged: number
   progress: number
+  /** What had been asked when it last answered anything, and when that was looked for. */
+  asked: number
+  looked: number
+}
+
+const NOTHING: Waiting = {
+  since: 0,
+  rtoMax: 0,
+  acknowledged: 0,
+  progress: 0,
+  asked: 0,
+  looked: 0,
 }
 
 const waiting = new Map<TcpHandle, Waiting>()
@@ -35,7 +52,7 @@ let host: SystemDefaults | undefined
 export function sweep(handle: TcpHandle, connection: Connection): void {
   if (connection.settings.silence > 0) {
     if (!waiting.has(handle)) {
-      waiting.set(handle, { since: 0, rtoMax: 0, acknowledged: 0, progress: 0 })
+      waiting.set(handle, { ...NOTHING })
     }
     // Nobody's context: the store of whoever came first would live as long as the timer.
     timer ??= nobody.runInAsyncScope(() => setInterval(() => look(), SWEEP_PERIOD).unref())
@@ -52,31 +69,30 @@ export function unsweep(handle: TcpHandle): void {
 }
 
 /** Bits of what the sweep answers, below the milliseconds. */
-const TRIED = 1
-const CLOSED = 2
-const IN_FLIGHT = 4
+const CLOSED = 1
+const IN_FLIGHT = 2
 
 /** So many at a time: between two batches the event loop goes round. */
 const BATCH = 1000
-const pairs = new Int32Array(2 * BATCH)
+const numbers = new Int32Array(3 * BATCH)
 
 function look(rest: Iterable<[TcpHandle, Waiting]> = waiting.entries()): void {
   const batch: [TcpHandle, Waiting][] = []
   for (const entry of rest) {
-    pairs[2 * batch.length] = openDescriptor(entry[0])
+    numbers[3 * batch.length] = openDescriptor(entry[0])
     if (batch.push(entry) === BATCH) break
   }
-  native().sweep(pairs.buffer, batch.length)
+  native().sweep(numbers.buffer, batch.length)
   const now = performance.now()
   const silent: [TcpHandle, Connection][] = []
-  let index = 0
-  for (const [handle, state] of batch) {
+  for (const [index, [handle, state]] of batch.entries()) {
     const connection = connectionOf(handle)
-    const answer = pairs[index++] as number
-    const acknowledged = pairs[index++] as number
+    const answer = numbers[3 * index] as number
     // A refusal of the kernel's to say is no sign of life, and none of death.
     if (connection === undefined || answer < 0) continue
-    if (isSilent(handle, state, connection.settings, answer, acknowledged, now)) {
+    const acknowledged = numbers[3 * index + 1] as number
+    const asked = numbers[3 * index + 2] as number
+    if (isSilent(handle, state, connection.settings, { answer, acknowledged, asked, now })) {
       silent.push([handle, connection])
     }
   }
@@ -89,41 +105,47 @@ function look(rest: Iterable<[TcpHandle, Waiting]> = waiting.entries()): void {
   if (batch.length === BATCH) setImmediate(look, rest).unref()
 }
 
-/** What is answered of one connection, and what that says of its peer. */
+interface Outstanding {
+  readonly answer: number
+  readonly acknowledged: number
+  readonly asked: number
+  readonly now: number
+}
+
+/** What is outstanding on one connection, and what that says of its peer. */
 function isSilent(
   handle: TcpHandle,
   state: Waiting,
   { silence, rtoMax }: Settings,
-  answer: number,
-  acknowledged: number,
-  now: number,
+  { answer, acknowledged, asked, now }: Outstanding,
 ): boolean {
+  const lastAck = answer >> 2
+  const closed = (answer & CLOSED) !== 0
+  const inFlight = (answer & IN_FLIGHT) !== 0
+  const moved = answer === 0 || acknowledged !== state.acknowledged
   if (answer === 0) state.since = 0
   else if (state.since === 0) state.since = now
-  if (answer === 0 || acknowledged !== state.acknowledged) {
-    state.acknowledged = acknowledged
-    state.progress = now
-  }
-  const lastAck = answer >> 3
-  const closed = (answer & CLOSED) !== 0
-  const stuck = closed && (answer & IN_FLIGHT) !== 0
-  let needed = silence
+  if (moved) state.progress = now
+  // It has answered since the last look: all questions before that are over.
+  if (answer === 0 || lastAck < now - state.looked) state.asked = asked
+  state.acknowledged = acknowledged
+  state.looked = now
+  // A window that opens a little, and for a moment, changes nothing.
+  const stuck = inFlight && (closed || (state.rtoMax > 0 && !moved))
+  let probes = 2
   // An older kernel does not know the option.
   if (rtoMax > 0 && stuck) {
     host ??= systemDefaults()
     const lasting = rtoMaxForStuckData(silence, now - state.progress - lastAck, host.retries2)
     bound(handle, state, aheadOfSilence(lasting, lastAck))
-    // As many probes must be lost as without the longer bound.
-    needed = (silence * lasting) / rtoMaxForClosedWindow(silence)
+    probes = probesOfStuckData(silence)
   } else if (rtoMax > 0 && closed) {
     bound(handle, state, rtoMaxForClosedWindow(silence))
   } else if (state.rtoMax > 0 && bound(handle, state, rtoMax)) {
     state.rtoMax = 0
   }
-  // Of stuck data the kernel counts neither, but with the bound several fit into the silence.
-  const tried = (answer & TRIED) !== 0 || (stuck && state.rtoMax > 0)
   // An idle peer has a long silence behind it: what waits must have waited as long.
-  return tried && Math.min(lastAck, now - state.since) >= needed
+  return asked - state.asked >= probes && Math.min(lastAck, now - state.since) >= silence
 }
 
 /**
