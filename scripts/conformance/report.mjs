@@ -162,10 +162,11 @@ twice a second, and sets the option only while a window is closed:
 - Where the window has closed upon data in flight, that data is stuck. tcp_retries2 counts from the
   last progress, and is looked at whenever the window opens a little: the bound grows, so that it
   lasts longer than the peer has been stuck. It also stays ahead of the silence, so that twice the
-  bound is never over: five or six probes fit.
-- With the longer bound as many probes must go unanswered. **A peer that dies after its data has
-  been stuck for long is noticed later than \`ms\`**: after roughly as long as it was stuck (20 s asked
-  for, stuck for a minute: some 70 s), up to the kernel's own 240 s.
+  bound is never over.
+- With the longer bound probes are farther apart. Any may be lost, so up to five (counted) must go
+  unanswered: **a peer that dies after its data has been stuck for long is noticed later than \`ms\`**,
+  after about half as long as it was stuck (20 s asked for, stuck for a minute: some 30 s), up to the
+  kernel's own 240 s.
 
 A kernel without that option (before 6.15) sends window probes up to two minutes apart. A peer
 that dies behind a window closed for long is then noticed when two probes have gone unanswered,
