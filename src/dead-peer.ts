@@ -27,8 +27,8 @@ import { type SystemDefaults, systemDefaults } from './system-defaults.js'
  * with `'end'` it is given up after the same time, by the user timeout alone.
  *
  * A peer that dies after data has been stuck for long (its window closed upon data in flight,
- * and it took nothing) is noticed later than `ms`: with `'keep'` after about half as long
- * again, up to 240 s. However large `ms` is, the kernel ends such stuck data after 240 s without an
+ * and it took nothing) is noticed later than `ms`: with `'keep'` after rather more than half
+ * as long again, up to 240 s. However large `ms` is, the kernel ends such stuck data after 240 s without an
  * answer, with `'keep'` data in flight after about 924 s, and a connect after about 130 s.
  *
  * The side effects are those of `setKeepalive`. The host's own values are read once

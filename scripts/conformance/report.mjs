@@ -165,7 +165,7 @@ twice a second, and sets the option only while a window is closed:
   bound is never over.
 - With the longer bound probes are farther apart. Any may be lost, so up to five (counted) must go
   unanswered: **a peer that dies after its data has been stuck for long is noticed later than \`ms\`**,
-  after about half as long as it was stuck (20 s asked for, stuck for a minute: some 30 s), up to the
+  after rather more than half as long as it was stuck (20 s asked for, stuck for a minute: 36 and 39 s), up to the
   kernel's own 240 s.
 
 A kernel without that option (before 6.15) sends window probes up to two minutes apart. A peer
