@@ -90,6 +90,15 @@ const SOFT = {
 const USER_TIMEOUT = { keepalive: { idle: 1, interval: 1, count: 3 }, userTimeout: 3000 }
 const PROGRAMS = [keep(4000), end(4000), USER_TIMEOUT]
 
+/**
+ * A probe is outside of what was sent, so the kernel does not believe the answer to it, but a
+ * window can close upon data in flight. The sweep does not ask for what was heard.
+ */
+function codesOf(state, { slowReader }, heard) {
+  if (slowReader === 'keep' || state === 'idle') return 'ETIMEDOUT'
+  return state === 'in flight' ? heard : ['ETIMEDOUT', heard]
+}
+
 const firewall = [4, 6].flatMap((family) =>
   PROGRAMS.flatMap((set) =>
     ['idle', 'in flight', 'zero window'].flatMap((state) => [
@@ -101,10 +110,7 @@ const firewall = [4, 6].flatMap((family) =>
         family,
         answer,
         icmp: ICMP[answer][family],
-        // A probe is outside of what was sent, so the kernel does not believe the answer to it;
-        // the sweep does not ask for one.
-        code:
-          state === 'in flight' && set.slowReader !== 'keep' ? SOFT[answer][family] : 'ETIMEDOUT',
+        code: codesOf(state, set, SOFT[answer][family]),
       })),
     ]),
   ),
