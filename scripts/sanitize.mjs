@@ -39,7 +39,15 @@ const CHECKS = {
     commands: [
       ['test/support/raw-calls.cjs', '200000', '1'],
       ['test/support/many-calls.cjs', '20000'],
-      vitest('options', 'tcp-info', 'unplug', 'watch', 'watch-traps', 'environments'),
+      vitest(
+        'options',
+        'tcp-info',
+        'unplug',
+        'watch',
+        'watch-traps',
+        'environments',
+        'process-end',
+      ),
     ],
   },
   thread: {
@@ -47,7 +55,10 @@ const CHECKS = {
     runtime: 'libtsan.so',
     // Node was not made with it: its own locks are seen, its own reads and writes are not.
     options: (log) => ({ TSAN_OPTIONS: `ignore_noninstrumented_modules=1:log_path=${log}` }),
-    commands: [['test/support/raw-calls.cjs', '20000', '1'], vitest('environments', 'watch-traps')],
+    commands: [
+      ['test/support/raw-calls.cjs', '20000', '1'],
+      vitest('environments', 'process-end', 'watch-traps'),
+    ],
   },
   leaks: { flags: [], commands: [['test/support/many-calls.cjs', '20000']] },
 }

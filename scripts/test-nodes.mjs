@@ -23,7 +23,18 @@ const files =
   others.length > 0
     ? others
     : [
-        ...['hold', 'server', 'cluster', 'agent', 'http2', 'handover', 'pending'],
+        ...[
+          'options',
+          'refusal',
+          'watch',
+          'hold',
+          'server',
+          'cluster',
+          'agent',
+          'http2',
+          'handover',
+          'pending',
+        ],
         ...['defaults', 'defaults-process', 'register', 'nothing-else'],
       ].map((name) => `test/${name}.test.ts`)
 

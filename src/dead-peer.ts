@@ -14,7 +14,7 @@ import { type SystemDefaults, systemDefaults } from './system-defaults.js'
  * Makes a silent peer an `'error'` within `ms` **milliseconds**, whatever the
  * connection is doing: of its last sign of life when idle, of the first
  * unacknowledged byte (plus what the round-trip time adds) when data is in
- * flight, of the call while connecting. Never before 70 % of `ms`.
+ * flight, of the call while connecting. Never before 70 % of `ms`, up to the limits below.
  *
  * Sets SO_KEEPALIVE, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT and TCP_USER_TIMEOUT. With
  * `'keep'` this library also looks twice a second at what the peer has acknowledged,
@@ -25,6 +25,11 @@ import { type SystemDefaults, systemDefaults } from './system-defaults.js'
  * **A live peer that does not read** (a slow consumer, a stopped debugger) answers
  * the kernel's window probes. It is kept, which is what `slowReader: 'keep'` says;
  * with `'end'` it is given up after the same time, by the user timeout alone.
+ *
+ * A peer that dies after data has been stuck for long (its window closed upon data in flight,
+ * and it took nothing) is noticed later than `ms`: with `'keep'` after rather more than half
+ * as long again, up to 240 s. However large `ms` is, the kernel ends such stuck data after 240 s without an
+ * answer, with `'keep'` data in flight after about 924 s, and a connect after about 130 s.
  *
  * The side effects are those of `setKeepalive`. The host's own values are read once
  * per process.

@@ -49,6 +49,7 @@ export interface DetectionTime {
   /**
    * The peer has closed its window and then dies: from its last answer. With a
    * user timeout: from the closing of the window, and **a live peer ends too**.
+   * Data that has been stuck for long is not counted in (`setDeadPeerTimeout`).
    */
   readonly zeroWindow: number
   /** Nobody answers the connect: from the call. */

@@ -45,7 +45,8 @@ export interface DeadPeerPlan {
   /**
    * With `'keep'`: the milliseconds without an acknowledgement, with data outstanding
    * for as long and two retransmissions or window probes unanswered, after which the
-   * sweep ends a connection. 0 with `'end'`, which needs no sweep.
+   * sweep ends a connection; up to five for data that is stuck behind a closed window,
+   * which may take longer. 0 with `'end'`, which needs no sweep.
    */
   readonly silence: number
   /** When a silent peer is an error, by the kernel's rules, without the path's RTT. */
@@ -154,7 +155,8 @@ export function checkDeadPeerTimeout(ms: unknown, options: unknown): SlowReader 
  * Three limits are the kernel's and stay. A connect ends by tcp_syn_retries, after about
  * 130 s. With `'keep'`, data in flight ends by tcp_retries2, after about 924 s, and a
  * window that closed upon data in flight after 240 s without an answer. `detection`
- * tells the first two.
+ * tells the first two. Nor does it tell that there a peer which dies after the data has been
+ * stuck for long is noticed later than `silence` (`probesOfStuckData`).
  */
 export function deadPeerPlan(
   ms: number,

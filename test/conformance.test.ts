@@ -1,3 +1,4 @@
+/** The kernel's rules, held against real deaths and survivals: scripts/conformance. */
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'

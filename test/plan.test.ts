@@ -18,7 +18,7 @@ import {
   shrunkWindowDeath,
   sweepDeath,
   zeroWindowDeath,
-} from './kernel-model.js'
+} from './support/kernel-model.ts'
 
 const NEW: SystemDefaults = { retries2: 15, synRetries: 6, synLinearTimeouts: 4, rtoMax: 120_000 }
 const OLD: SystemDefaults = { retries2: 15, synRetries: 6 }

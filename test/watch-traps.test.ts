@@ -351,7 +351,7 @@ test('a socket handed to a child process: the error is the child’s, the number
   server.close()
 })
 
-test.concurrent('watching keeps no process alive', async () => {
+test.concurrent('a watched socket whose reading has stopped keeps no process alive', async () => {
   await using listening = await listen(
     createServer((socket) => {
       socket.write(Buffer.alloc(1 << 20))

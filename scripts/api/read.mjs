@@ -82,7 +82,7 @@ function parse(file) {
 
 /** A doc comment's prose, and the texts of each tag. */
 function readDoc(comment) {
-  const text = comment.replace(/^\*/, '').replace(/^[ \t]*\* ?/gm, '')
+  const text = comment.replace(/^\*/, '').replace(/\n[ \t]*\* ?/g, '\n')
   const [prose, ...rest] = text.split(/^@(?=[a-z]+\b)/m)
   const tags = {}
   for (const part of rest) {

@@ -156,7 +156,17 @@ it also ends live peers that do not read, on paths that lose segments:
 
 Without more, 3 of 60 live slow readers on a path that loses 10 % each way were ended within
 100 s, two of them after 7 s of silence where 60 s were asked for. So with \`'keep'\` this library looks
-twice a second, sets the option only while a window is closed, and keeps it ahead of the silence.
+twice a second, and sets the option only while a window is closed:
+
+- Ten probes fit into the silence that ends a connection (one a second at most).
+- Where the window has closed upon data in flight, that data is stuck. tcp_retries2 counts from the
+  last progress, and is looked at whenever the window opens a little: the bound grows, so that it
+  lasts longer than the peer has been stuck. It also stays ahead of the silence, so that twice the
+  bound is never over.
+- With the longer bound probes are farther apart. Any may be lost, so up to five (counted) must go
+  unanswered: **a peer that dies after its data has been stuck for long is noticed later than \`ms\`**,
+  after rather more than half as long as it was stuck (20 s asked for, stuck for a minute: 36 and 39 s), up to the
+  kernel's own 240 s.
 
 A kernel without that option (before 6.15) sends window probes up to two minutes apart. A peer
 that dies behind a window closed for long is then noticed when two probes have gone unanswered,
