@@ -129,7 +129,7 @@ const connecting = [
 ].map((row) => ({ ...row, state: 'connecting' }))
 
 const beyond =
-  'Beyond what 20 s survive: five or six probes fit into the silence once data is stuck behind a closed window, each is lost with 19 %, and of 60 such connections one is ended in 100 s.'
+  'Beyond what 20 s survive: four or five probes fit into the silence once data is stuck behind a closed window, each is lost with 19 %, and of 60 such connections one is ended in 100 s.'
 
 // Nobody dies here, so nothing may end.
 const alive = [
