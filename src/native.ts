@@ -101,8 +101,9 @@ function loadAdvice(cause: unknown): string {
   )
 }
 
-/** Where ReadTcpInfo of native/sockopt_linux.cc puts tcpi_unacked. */
+/** Where ReadTcpInfo of native/sockopt_linux.cc puts tcpi_unacked and tcpi_total_retrans. */
 export const TCP_INFO_UNACKED = 9
+export const TCP_INFO_TOTAL_RETRANS = 13
 
 /** Splits a refusal of `set` or `get` into the option's index and the (negative) errno. */
 export function refusal(result: number): { option: number; errno: number } {

@@ -9,7 +9,7 @@ import { constants } from 'node:os'
 import { debug } from './debug.js'
 import { type Connection, connectionOf, openDescriptor, type TcpHandle } from './handle.js'
 import { SWEEP_PERIOD } from './kernel-rules.js'
-import { native } from './native.js'
+import { native, TCP_INFO_TOTAL_RETRANS } from './native.js'
 import { aheadOfSilence, rtoMaxForClosedWindow, rtoMaxForStuckData } from './plan.js'
 import { type Settings, UNTOUCHED } from './settings.js'
 import { type SystemDefaults, systemDefaults } from './system-defaults.js'
@@ -24,6 +24,18 @@ interface Waiting {
   /** The low bits of the bytes that the peer has acknowledged, and when they last changed. */
   acknowledged: number
   progress: number
+  /** When stuck data was last looked at, and what had been retransmitted at the last answer by then. */
+  looked: number
+  retransmitted: number
+}
+
+const NOTHING: Waiting = {
+  since: 0,
+  rtoMax: 0,
+  acknowledged: 0,
+  progress: 0,
+  looked: -Infinity,
+  retransmitted: 0,
 }
 
 const waiting = new Map<TcpHandle, Waiting>()
@@ -34,9 +46,7 @@ let host: SystemDefaults | undefined
 /** Begins or ends to look at a connection, as its settings say. */
 export function sweep(handle: TcpHandle, connection: Connection): void {
   if (connection.settings.silence > 0) {
-    if (!waiting.has(handle)) {
-      waiting.set(handle, { since: 0, rtoMax: 0, acknowledged: 0, progress: 0 })
-    }
+    if (!waiting.has(handle)) waiting.set(handle, { ...NOTHING })
     // Nobody's context: the store of whoever came first would live as long as the timer.
     timer ??= nobody.runInAsyncScope(() => setInterval(() => look(), SWEEP_PERIOD).unref())
   } else {
@@ -120,10 +130,32 @@ function isSilent(
   } else if (state.rtoMax > 0 && bound(handle, state, rtoMax)) {
     state.rtoMax = 0
   }
-  // Of stuck data the kernel counts neither, but with the bound several fit into the silence.
-  const tried = (answer & TRIED) !== 0 || (stuck && state.rtoMax > 0)
+  const tried =
+    (answer & TRIED) !== 0 ||
+    (stuck && state.rtoMax > 0 && retransmittedTwice(handle, state, lastAck, now))
   // An idle peer has a long silence behind it: what waits must have waited as long.
   return tried && Math.min(lastAck, now - state.since) >= needed
+}
+
+/** The kernel counts the time since an answer in ticks, of up to ten milliseconds. */
+const TICKS = 50
+
+/**
+ * Of stuck data the kernel counts neither retransmissions nor probes that go unanswered.
+ * Nor does the time tell: a timer that ran before the bound was set may be two minutes long.
+ */
+function retransmittedTwice(
+  handle: TcpHandle,
+  state: Waiting,
+  lastAck: number,
+  now: number,
+): boolean {
+  const { tcpInfo, fields } = native()
+  if (tcpInfo(openDescriptor(handle)) < 0) return false
+  const retransmitted = fields[TCP_INFO_TOTAL_RETRANS] as number
+  if (lastAck <= now - state.looked + TICKS) state.retransmitted = retransmitted
+  state.looked = now
+  return retransmitted - state.retransmitted >= 2
 }
 
 /**
