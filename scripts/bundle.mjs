@@ -57,10 +57,11 @@ const whole = createRequire(import.meta.url)(join(root, 'dist', `${WHOLE}.js`))
 const lines = [
   "'use strict'",
   // What is made for good while loading must not keep the context of the first caller.
+  // Bundlers and file tracers follow only a require that is written out.
   "const { AsyncResource } = require('node:async_hooks')",
   "const own = new AsyncResource('TCPKEEPALIVE')",
   'let loaded',
-  `const whole = () => (loaded ??= own.runInAsyncScope(require, undefined, './${WHOLE}.js'))`,
+  `const whole = () => (loaded ??= own.runInAsyncScope(() => require('./${WHOLE}.js')))`,
 ]
 for (const [name, value] of Object.entries(whole)) {
   if (name === 'SocketOptionError') lines.push(`exports.${name} = require('./errors.js').${name}`)
