@@ -42,8 +42,9 @@ await bundle.write({
   chunkFileNames: '[name].js',
   codeSplitting: {
     groups: [
-      // SocketOptionError is a class, which index.js must have at once.
-      { name: 'errors', test: /errors\.ts$/, priority: 1 },
+      // What index.js must have at once.
+      { name: 'errors', test: /\berrors\.ts$/, priority: 1 },
+      { name: 'dead-peer-error', test: /\bdead-peer-error\.ts$/, priority: 1 },
       {
         name: 'bundle',
         test: (id) => !APART.test(nameOf(relative(src, id))) && !id.endsWith('index.ts'),
@@ -54,16 +55,19 @@ await bundle.write({
 await bundle.close()
 
 const whole = createRequire(import.meta.url)(join(root, 'dist', `${WHOLE}.js`))
+/** A class is needed at once, and an error may be that no file can be opened. */
+const AT_ONCE = { SocketOptionError: 'errors', isDeadPeerError: 'dead-peer-error' }
 const lines = [
   "'use strict'",
   // What is made for good while loading must not keep the context of the first caller.
+  // Bundlers and file tracers follow only a require that is written out.
   "const { AsyncResource } = require('node:async_hooks')",
   "const own = new AsyncResource('TCPKEEPALIVE')",
   'let loaded',
-  `const whole = () => (loaded ??= own.runInAsyncScope(require, undefined, './${WHOLE}.js'))`,
+  `const whole = () => (loaded ??= own.runInAsyncScope(() => require('./${WHOLE}.js')))`,
 ]
 for (const [name, value] of Object.entries(whole)) {
-  if (name === 'SocketOptionError') lines.push(`exports.${name} = require('./errors.js').${name}`)
+  if (name in AT_ONCE) lines.push(`exports.${name} = require('./${AT_ONCE[name]}.js').${name}`)
   else if (typeof value === 'function') {
     const parameters = ['a', 'b', 'c'].slice(0, value.length).join(', ')
     const call = `whole().${name}(${parameters})`

@@ -42,7 +42,12 @@ const MAX_DEPTH = 16
  * isDeadPeerError(new Error('a timer of my own: ETIMEDOUT')) // => false
  */
 export function isDeadPeerError(error: unknown): error is DeadPeerError {
-  return isVerdict(error, 0)
+  try {
+    return isVerdict(error, 0)
+  } catch {
+    // An accessor's, or a revoked proxy's.
+    return false
+  }
 }
 
 function isVerdict(error: unknown, depth: number): boolean {

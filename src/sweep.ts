@@ -42,7 +42,7 @@ const NOTHING: Waiting = {
   progress: 0,
   asked: 0,
   timeouts: 0,
-  looked: 0,
+  looked: -Infinity,
 }
 
 const waiting = new Map<TcpHandle, Waiting>()
@@ -53,11 +53,9 @@ let host: SystemDefaults | undefined
 /** Begins or ends to look at a connection, as its settings say. */
 export function sweep(handle: TcpHandle, connection: Connection): void {
   if (connection.settings.silence > 0) {
-    if (!waiting.has(handle)) {
-      waiting.set(handle, { ...NOTHING })
-    }
+    if (!waiting.has(handle)) waiting.set(handle, { ...NOTHING })
     // Nobody's context: the store of whoever came first would live as long as the timer.
-    timer ??= nobody.runInAsyncScope(() => setInterval(() => look(), SWEEP_PERIOD).unref())
+    timer ??= nobody.runInAsyncScope(() => setInterval(look, SWEEP_PERIOD).unref())
   } else {
     unsweep(handle)
   }
@@ -78,13 +76,22 @@ const IN_FLIGHT = 2
 const BATCH = 1000
 const numbers = new Int32Array(4 * BATCH)
 
-function look(rest: Iterable<[TcpHandle, Waiting]> = waiting.entries()): void {
+let underWay = false
+
+function look(): void {
+  // A busy loop may not have come to the end of the last one.
+  if (!underWay) lookAt(waiting.entries())
+}
+
+function lookAt(rest: Iterable<[TcpHandle, Waiting]>): void {
   const batch: [TcpHandle, Waiting][] = []
   for (const entry of rest) {
     numbers[4 * batch.length] = openDescriptor(entry[0])
     if (batch.push(entry) === BATCH) break
   }
   native().sweep(numbers.buffer, batch.length)
+  underWay = batch.length === BATCH
+  if (underWay) setImmediate(lookAt, rest).unref()
   const now = performance.now()
   const silent: [TcpHandle, Connection][] = []
   for (const [index, [handle, state]] of batch.entries()) {
@@ -107,8 +114,10 @@ function look(rest: Iterable<[TcpHandle, Waiting]> = waiting.entries()): void {
     debug('nothing acknowledged for %d ms', connection.settings.silence)
     giveUp(connection, -constants.errno.ETIMEDOUT)
   }
-  if (batch.length === BATCH) setImmediate(look, rest).unref()
 }
+
+/** The kernel counts the time since an answer in ticks of up to ten milliseconds. */
+const TICKS = 50
 
 interface Outstanding {
   readonly answer: number
@@ -133,7 +142,7 @@ function isSilent(
   else if (state.since === 0) state.since = now
   if (moved) state.progress = now
   // It has answered since the last look: all questions before that are over.
-  if (answer === 0 || lastAck < now - state.looked) {
+  if (answer === 0 || lastAck <= now - state.looked + TICKS) {
     state.asked = asked
     state.timeouts = timeouts
   }

@@ -65,7 +65,8 @@ export function unwatch(handle: TcpHandle, connection: Connection): void {
 }
 
 function notified(count: number): void {
-  const { integers } = native()
+  // A copy: an async hook hears of each timer below, and may call this library.
+  const integers = native().integers.slice(0, 2 * count)
   for (let i = 0; i < count; i++) {
     const handle = watched[integers[2 * i] as number]
     const connection = handle === undefined ? undefined : connectionOf(handle)

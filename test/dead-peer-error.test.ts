@@ -7,6 +7,7 @@ import { getSystemErrorMap } from 'node:util'
 import { isDeadPeerError, setUserTimeout } from 'tcp-keepalive'
 import { silentPort } from 'tcp-keepalive/check/silent-port'
 import { describe, expect, test } from 'vitest'
+import { runNode } from './support/child.ts'
 
 /** As Node makes the errors of system calls. */
 function system(code: string, syscall: string, more: object = {}): Error {
@@ -324,5 +325,32 @@ describe.concurrent('real ones', () => {
     expect(error.cause).toMatchObject({ code: 'ETIMEDOUT', syscall: 'connect' })
     expect(isDeadPeerError(error)).toBe(true)
     await silent.close()
+  })
+})
+
+describe('an error handler can always ask', () => {
+  test('about what throws when it is looked at', () => {
+    const { proxy, revoke } = Proxy.revocable([], {})
+    revoke()
+    const thrower = {
+      get errno() {
+        throw new Error('not yours')
+      },
+    }
+    for (const error of [proxy, { errors: proxy }, thrower, { cause: thrower }]) {
+      expect(isDeadPeerError(error)).toBe(false)
+    }
+  })
+
+  test('for the first time when no file can be opened', async () => {
+    const source = `
+      const { openSync } = require('node:fs')
+      const { isDeadPeerError } = require('tcp-keepalive')
+      let error
+      while (error === undefined) try { openSync('/dev/null') } catch (full) { error = full }
+      const answer = isDeadPeerError(error)
+      process.exitCode = error.code === 'EMFILE' && answer === false ? 7 : 1`
+    const wrapper = ['sh', '-c', 'ulimit -n 100; exec "$0" "$@"']
+    expect(await runNode(source, { wrapper })).toMatchObject({ code: 7, stderr: '' })
   })
 })

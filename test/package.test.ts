@@ -10,6 +10,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join, relative } from 'node:path'
+import { rolldown } from 'rolldown'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { run } from './support/child.ts'
 
@@ -269,6 +270,17 @@ describe.concurrent('the installed package', () => {
     expect(message).toContain(host)
     expect(message).toContain('npm ci && npm run pack:local')
     expect(support).toBe(message)
+  })
+
+  test('from a bundler, which takes in what index.js loads later', async () => {
+    const input = join(app, 'bundled.cjs')
+    writeFileSync(input, "console.log(require('tcp-keepalive').planDeadPeerTimeout(60_000).idle)")
+    // Away from the package, where only what was taken in is found.
+    const file = join(work, 'bundled', 'out.cjs')
+    const bundle = await rolldown({ input, platform: 'node' })
+    await bundle.write({ file, format: 'cjs' })
+    await bundle.close()
+    expect(await run([process.execPath, file])).toEqual({ ...CLEAN, stdout: '27\n' })
   })
 
   test('two copies in one process do not fight', async () => {

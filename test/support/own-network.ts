@@ -2,7 +2,8 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 
-const flags = process.getuid?.() === 0 ? ['--net'] : ['--user', '--map-root-user', '--net']
+export const ownNetwork =
+  process.getuid?.() === 0 ? ['--net'] : ['--user', '--map-root-user', '--net']
 const inside = [
   `python3 -c 'open("/dev/net/tun", "r+b", 0)'`,
   'ip link add left type veth peer name right',
@@ -14,6 +15,6 @@ export const withoutOwnNetwork: string =
   process.platform !== 'linux'
     ? ' (skipped: network namespaces are Linux)'
     : !existsSync('/dev/net/tun') ||
-        spawnSync('unshare', [...flags, 'sh', '-c', inside]).status !== 0
+        spawnSync('unshare', [...ownNetwork, 'sh', '-c', inside]).status !== 0
       ? ' (skipped: no network namespace with a TUN device and veth, or no python3, unshare, nsenter or ip)'
       : ''
