@@ -79,6 +79,8 @@ export function rtoMaxForStuckData(
   retries2: number | undefined,
 ): number {
   let bound = rtoMaxForClosedWindow(silence)
+  // No bound helps on a host that gives up that soon anyway.
+  if (retriesTime(MAX_RTO_MAX, retries2) < silence) return bound
   while (bound < MAX_RTO_MAX && retriesTime(bound, retries2) < stuck + silence) bound *= 1.1
   return Math.min(MAX_RTO_MAX, Math.ceil(bound))
 }

@@ -201,6 +201,11 @@ describe("slowReader 'keep'", () => {
     }
   })
 
+  test('on a host whose tcp_retries2 is over sooner in any case, the bound stays small', () => {
+    const { silence } = deadPeerPlan(20_000, 'keep', NEW)
+    expect(rtoMaxForStuckData(silence, 60_000, 5)).toBe(rtoMaxForStuckData(silence, 0, 15))
+  })
+
   test('sweeps, and leaves the option alone, where the kernel does not', () => {
     expect(deadPeerPlan(60_000, 'keep', OLD)).toMatchObject({ rtoMax: null, silence: 51_000 })
   })
