@@ -24,6 +24,9 @@ const nameOf = (file) => file.slice(0, -'.ts'.length).replaceAll(sep, '/')
 
 /** src/index.ts as it stands; index.js hands its calls on to it. */
 const WHOLE = 'whole'
+/** What index.js needs at once: a class, and what may be asked when no file can be opened any more. */
+const AT_ONCE = 'at-once'
+const NEEDED = ['SocketOptionError', 'isDeadPeerError']
 
 const bundle = await rolldown({
   input: Object.fromEntries(files.map((file) => [nameOf(file), join(src, file)])),
@@ -42,9 +45,7 @@ await bundle.write({
   chunkFileNames: '[name].js',
   codeSplitting: {
     groups: [
-      // What index.js must have at once.
-      { name: 'errors', test: /\berrors\.ts$/, priority: 1 },
-      { name: 'dead-peer-error', test: /\bdead-peer-error\.ts$/, priority: 1 },
+      { name: AT_ONCE, test: /\b(errors|dead-peer-error)\.ts$/, priority: 1 },
       {
         name: 'bundle',
         test: (id) => !APART.test(nameOf(relative(src, id))) && !id.endsWith('index.ts'),
@@ -55,8 +56,6 @@ await bundle.write({
 await bundle.close()
 
 const whole = createRequire(import.meta.url)(join(root, 'dist', `${WHOLE}.js`))
-/** A class is needed at once, and an error may be that no file can be opened. */
-const AT_ONCE = { SocketOptionError: 'errors', isDeadPeerError: 'dead-peer-error' }
 const lines = [
   "'use strict'",
   // What is made for good while loading must not keep the context of the first caller.
@@ -67,7 +66,7 @@ const lines = [
   `const whole = () => (loaded ??= own.runInAsyncScope(() => require('./${WHOLE}.js')))`,
 ]
 for (const [name, value] of Object.entries(whole)) {
-  if (name in AT_ONCE) lines.push(`exports.${name} = require('./${AT_ONCE[name]}.js').${name}`)
+  if (NEEDED.includes(name)) lines.push(`exports.${name} = require('./${AT_ONCE}.js').${name}`)
   else if (typeof value === 'function') {
     const parameters = ['a', 'b', 'c'].slice(0, value.length).join(', ')
     const call = `whole().${name}(${parameters})`

@@ -1,4 +1,3 @@
-import { constants } from 'node:os'
 import { getSystemErrorMap, getSystemErrorName, inspect } from 'node:util'
 import type { SocketOptionName } from './socket-options.js'
 
@@ -46,6 +45,7 @@ export class SocketOptionError extends Error {
 /** ENOTSUP as this runtime numbers it, negative; Windows' libuv has numbers of its own. */
 export function notSupported(): number {
   for (const [errno, [name]] of getSystemErrorMap?.() ?? []) if (name === 'ENOTSUP') return errno
+  const { constants } = require('node:os') as typeof import('node:os')
   return -constants.errno.ENOTSUP
 }
 

@@ -142,6 +142,7 @@ export function keepaliveSettings(options: unknown): Settings {
 
 /** A program sets the same few numbers again and again, and leaves nothing behind. */
 const recent: (Settings | undefined)[] = Array.from({ length: 8 })
+const recentTimeouts: (Settings | undefined)[] = Array.from({ length: 8 })
 
 function keepaliveOf(idle: number, interval: number, count: number): Settings {
   const slot = (idle ^ interval ^ count) & 7
@@ -177,17 +178,11 @@ export function userTimeoutSettings(ms: unknown): Settings {
         `while data is outstanding is given up. If ${ms} seconds are meant, write ${ms * 1000}.`,
     )
   }
-  return {
-    userTimeout: ms,
-    rtoMax: LEAVE,
-    idle: LEAVE,
-    interval: LEAVE,
-    count: LEAVE,
-    keepalive: LEAVE,
-    connectTimeout: LEAVE,
-    silence: LEAVE,
-    held: LEAVE,
-  }
+  const known = recentTimeouts[ms & 7]
+  if (known?.userTimeout === ms) return known
+  const settings = { ...UNTOUCHED, userTimeout: ms }
+  recentTimeouts[ms & 7] = settings
+  return settings
 }
 
 function notOptions(value: unknown): TypeError {

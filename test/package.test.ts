@@ -103,7 +103,9 @@ describe('the tarball', () => {
     expect(named.length).toBeGreaterThan(5)
     for (const file of named) expect(files).toContain(file)
     // Each module has its types beside it; the bundle is all of them, and whole.js hands it to index.js.
-    for (const file of files.filter((path) => /^dist\/(?!(bundle|whole)\.js$).*\.js$/.test(path))) {
+    for (const file of files.filter((path) =>
+      /^dist\/(?!(at-once|bundle|whole)\.js$).*\.js$/.test(path),
+    )) {
       expect(files).toContain(file.replace(/\.js$/, '.d.ts'))
     }
   })
