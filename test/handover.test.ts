@@ -452,7 +452,7 @@ describe
       const { setDeadPeerTimeout } = require('tcp-keepalive')
       const server = net.createServer().listen(0, '127.0.0.1', () => {
         const socket = new net.Socket({ handle: new net.BoundSocket({ host: '127.0.0.1' }) })
-        const plan = setDeadPeerTimeout(socket, 60_000)
+        const plan = setDeadPeerTimeout(socket, 60_000, { slowReader: 'end' })
         console.log(JSON.stringify(plan))
         socket.connect(server.address().port, '127.0.0.1', () => setImmediate(process.exit))
       })`

@@ -114,7 +114,7 @@ test.concurrent('memory: thousands of connections leave nothing behind', async (
     }
     const server = createServer((socket) => socket.on('error', () => {})).listen(0, '127.0.0.1', async () => {
       // Code is compiled and caches are filled by then.
-      const before = await fill(server, 50)
+      const before = await fill(server, 100)
       console.log(await fill(server, 40) - before)
       process.exit()
     })
