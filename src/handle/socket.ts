@@ -1,6 +1,7 @@
 /** From a socket to its TCP handle. */
 import { Socket } from 'node:net'
 import { invalidValue, notSupported, SocketOptionError } from '../errors.js'
+import { native } from '../native.js'
 import type { SocketOptionName } from '../socket-options.js'
 import { type AnyHandle, nodeInternals, ownerOf, rawHandle } from './internals.js'
 import type { TcpHandle } from './types.js'
@@ -50,9 +51,11 @@ export function unproxied(socket: Socket): Socket {
 /** net.BoundSocket makes sockets that have a descriptor before they begin to connect. */
 const HAS_BOUND_SOCKETS = 'BoundSocket' in require('node:net')
 
-/** Whether a socket with a descriptor has still to be connected. */
-export function isBoundOnly(socket: Socket): boolean {
-  return HAS_BOUND_SOCKETS && socket.remoteAddress === undefined
+/** Whether a socket with a descriptor has still to be connected; Node tells no peer of a dead one either. */
+export function isBoundOnly(socket: Socket, descriptor: number): boolean {
+  return (
+    HAS_BOUND_SOCKETS && socket.remoteAddress === undefined && native().peerAddress(descriptor) < 0
+  )
 }
 
 /** Why a socket whose `handleOf` is `undefined` has no TCP options. */

@@ -40,7 +40,8 @@ export function applyToSocket(socket: Socket, settings: Settings): void {
     applyLater(socket, handle, settings)
     return
   }
-  const connecting = socket.connecting || (changesOnConnect(settings) && isBoundOnly(socket))
+  const connecting =
+    socket.connecting || (changesOnConnect(settings) && isBoundOnly(socket, descriptor))
   writeTo(descriptor, settings, connecting)
   const connection = connectionOf(handle) ?? connect(handle, socket, wanted.get(socket))
   // In a server's 'connection' event the record does not name its socket yet.
