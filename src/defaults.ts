@@ -15,8 +15,8 @@ import {
   type Settings,
   userTimeoutSettings,
 } from './settings.js'
+import { setDefaults } from './targets/connecting.js'
 import { setServerDefaults } from './targets/server.js'
-import { setDefaults } from './targets/socket.js'
 
 /** Which sockets: `'client'` those that connect, `'server'` those that are accepted. */
 export type DefaultsScope = 'client' | 'server' | 'all'

@@ -128,10 +128,7 @@ const connecting = [
   { set: { keepalive: keepalive(1, 1, 1) }, note: 'keepalive begins with the connection' },
 ].map((row) => ({ ...row, state: 'connecting' }))
 
-const beyond =
-  'Beyond what 20 s survive: four or five probes fit into the silence once data is stuck behind a closed window, each is lost with 19 %, and of 60 such connections one is ended in 100 s.'
-
-// Nobody dies here, so nothing may end.
+// Nobody dies here, so nothing may end. (What a path that loses more does: npm run hostile.)
 const alive = [
   { set: { keepalive: keepalive(1, 1, 3) }, state: 'alive, quiet', many: 30 },
   { set: { ms: 5000 }, state: 'alive, quiet', many: 30, loss: 1 },
@@ -143,14 +140,6 @@ const alive = [
   { set: { ms: 5000 }, state: 'alive, slow reader', many: 30, family: 6 },
   { set: { ms: 5000 }, state: 'alive, slow reader', many: 30, rtt: 100, loss: 1 },
   { set: { ms: 20_000 }, state: 'alive, slow reader', many: 30, rtt: 300, loss: 5 },
-  {
-    set: { ms: 20_000 },
-    state: 'alive, slow reader',
-    many: 60,
-    rtt: 20,
-    loss: 10,
-    differs: beyond,
-  },
   { set: { ms: 20_000 }, state: 'alive, slow reader', many: 60, rtt: 20, loss: 5 },
   {
     set: { ms: 60_000 },

@@ -1,6 +1,6 @@
 // npm run conformance: real connections die and survive side by side, and what
 // came is held against what src/kernel-rules.ts says. Writes docs/detection.md
-// and docs/detection.svg; ends with 1 where a row is off and nothing explains it.
+// and docs/detection.svg; ends with 1 where a row is off.
 //
 // It takes two minutes. --long adds a quarter of an hour; --short takes 15 s and --only=TEXT
 // runs the rows of such a state: both write nothing.
@@ -33,5 +33,5 @@ async function main() {
   console.log(`${results.length - off.length} of ${results.length} rows as predicted`)
   for (const result of off) console.log('OFF', describe(result))
   if (only === undefined && !short) await write(results)
-  process.exit(off.some(({ row }) => !row.differs) ? 1 : 0)
+  process.exit(off.length > 0 ? 1 : 0)
 }

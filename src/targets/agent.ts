@@ -3,7 +3,8 @@ import { Socket } from 'node:net'
 import { invalidType } from '../errors.js'
 import { define } from '../handle.js'
 import { merge, type Settings } from '../settings.js'
-import { applyToSocket, orDestroy } from './socket.js'
+import { orDestroy } from './record.js'
+import { applyToSocket } from './socket.js'
 
 type Created = (error: Error | null, socket?: unknown) => void
 

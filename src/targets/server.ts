@@ -20,7 +20,8 @@ import { merge, type Settings, touched, UNTOUCHED } from '../settings.js'
 import { sweep } from '../sweep.js'
 import { watch } from '../watch.js'
 import { firstOption, write } from '../write.js'
-import { applyToSocket, newConnection, orDestroy } from './socket.js'
+import { newConnection, orDestroy } from './record.js'
+import { applyToSocket } from './socket.js'
 
 /** What was set on a server, for as long as it lives, whether it listens or not. */
 interface ServerRecord {
