@@ -210,7 +210,8 @@ function check(call, result) {
 
 function isRightKind({ name, args: [first] }) {
   if (name === 'open') return typeof first === 'function'
-  if (name === 'sweep') return first instanceof ArrayBuffer
+  // Newer versions of Node-API take shared memory for an ArrayBuffer.
+  if (name === 'sweep') return first instanceof ArrayBuffer || first instanceof SharedArrayBuffer
   return isDescriptor(first)
 }
 
