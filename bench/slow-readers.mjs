@@ -17,8 +17,8 @@ if (process.send !== undefined) {
   const seconds = Number(process.argv[3] ?? 10)
   const ways = [
     ['nothing set', () => {}],
-    ["'keep', 30 s: the kernel alone", (socket) => setDeadPeerTimeout(socket, 30_000)],
-    ["'keep', 8 s: the sweep", (socket) => setDeadPeerTimeout(socket, 8000)],
+    ["'keep', 30 s", (socket) => setDeadPeerTimeout(socket, 30_000)],
+    ["'keep', 8 s", (socket) => setDeadPeerTimeout(socket, 8000)],
   ]
   // More than both kernel buffers take.
   const more = Buffer.alloc(8 * 1024 * 1024)
