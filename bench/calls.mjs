@@ -11,20 +11,21 @@ import {
   setKeepalive,
   setUserTimeout,
 } from '../dist/index.js'
+import {
+  IPPROTO_TCP,
+  SO_KEEPALIVE,
+  SOL_SOCKET,
+  TCP_KEEPCNT,
+  TCP_KEEPIDLE,
+  TCP_KEEPINTVL,
+  TCP_USER_TIMEOUT,
+} from './option-numbers.mjs'
 
 const require = createRequire(import.meta.url)
 const BATCH = 2000
 const BATCHES = 30
 const FRESH = 2000
 const PARTS = 5
-
-const SOL_SOCKET = 1
-const IPPROTO_TCP = 6
-const SO_KEEPALIVE = 9
-const TCP_KEEPIDLE = 4
-const TCP_KEEPINTVL = 5
-const TCP_KEEPCNT = 6
-const TCP_USER_TIMEOUT = 18
 
 const subjects = {
   'tcp-keepalive': () => ({

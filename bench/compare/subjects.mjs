@@ -2,15 +2,17 @@
 import { createRequire } from 'node:module'
 import { createServer } from 'node:net'
 import { getSystemErrorName } from 'node:util'
+import {
+  IPPROTO_TCP,
+  SO_KEEPALIVE,
+  SOL_SOCKET,
+  TCP_KEEPCNT,
+  TCP_KEEPIDLE,
+  TCP_KEEPINTVL,
+  TCP_USER_TIMEOUT,
+} from '../option-numbers.mjs'
 
 const require = createRequire(import.meta.url)
-const SOL_SOCKET = 1
-const IPPROTO_TCP = 6
-const SO_KEEPALIVE = 9
-const TCP_KEEPIDLE = 4
-const TCP_KEEPINTVL = 5
-const TCP_KEEPCNT = 6
-const TCP_USER_TIMEOUT = 18
 
 /** What can set one integer option does the rest by itself. */
 function byOption(set, get) {

@@ -78,7 +78,11 @@ function applyLater(socket: Socket, handle: TcpHandle | null, settings: Settings
   // TLS over a socket that is connecting: the handle is that socket's, so is the connect.
   const connection = connectionOf(handle)
   if (connection === undefined) record(handle, socket, all)
-  else connection.settings = all
+  else {
+    connection.settings = all
+    // Equal settings are one object: nobody may change it.
+    connection.shared = true
+  }
 }
 
 /** Where nothing can be set before, and so nothing bounds the connect. */
