@@ -3,8 +3,8 @@
 import { get } from 'node:http'
 
 const port = Number(process.argv[2])
-const WARM = 1500
-const COUNT = 6000
+const WARM = 6000
+const COUNT = 16_000
 const AT_ONCE = 8
 
 function request(i) {

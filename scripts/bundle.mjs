@@ -63,16 +63,16 @@ const lines = [
   "const { AsyncResource } = require('node:async_hooks')",
   "const own = new AsyncResource('TCPKEEPALIVE')",
   'let loaded',
-  `const whole = () => (loaded ??= own.runInAsyncScope(() => require('./${WHOLE}.js')))`,
+  `const load = () => (loaded = own.runInAsyncScope(() => require('./${WHOLE}.js')))`,
 ]
 for (const [name, value] of Object.entries(whole)) {
   if (NEEDED.includes(name)) lines.push(`exports.${name} = require('./${AT_ONCE}.js').${name}`)
   else if (typeof value === 'function') {
     const parameters = ['a', 'b', 'c'].slice(0, value.length).join(', ')
-    const call = `whole().${name}(${parameters})`
+    const call = `(loaded ?? load()).${name}(${parameters})`
     lines.push(`exports.${name} = function ${name}(${parameters}) { return ${call} }`)
   } else {
-    const fields = Object.keys(value).map((key) => `get ${key}() { return whole().${name}.${key} }`)
+    const fields = Object.keys(value).map((key) => `get ${key}() { return (loaded ?? load()).${name}.${key} }`)
     lines.push(`exports.${name} = { ${fields.join(', ')} }`)
   }
 }

@@ -21,7 +21,11 @@ export type Target = Socket | Server | Agent | Http2Session
 
 export function apply(target: Target, settings: Settings): void {
   if (target instanceof Socket) applyToSocket(target, settings)
-  else if (target instanceof Server) applyToServer(target, settings)
+  else applyToOther(target, settings)
+}
+
+function applyToOther(target: Exclude<Target, Socket>, settings: Settings): void {
+  if (target instanceof Server) applyToServer(target, settings)
   else if (isAgent(target)) applyToAgent(target, settings)
   else if (isHttp2Session(target)) applyToSocket(socketOfSession(target), settings)
   else {

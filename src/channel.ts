@@ -2,6 +2,7 @@ import { channel } from 'node:diagnostics_channel'
 import type { Socket } from 'node:net'
 import { type DeadPeerError, isDeadPeerError } from './dead-peer-error.js'
 import { type Connection, openDescriptor, type TcpHandle } from './handle.js'
+import { flatten } from './layers.js'
 import { native } from './native.js'
 import type { Settings } from './settings.js'
 
@@ -45,7 +46,7 @@ export function publishDeadPeer(handle: TcpHandle, connection: Connection): void
     localAddress: socket.localAddress,
     localPort: socket.localPort,
     ...peer(handle),
-    settings: told(connection.settings),
+    settings: told(flatten(connection.layers)),
   }
   deadPeers.publish(message)
 }

@@ -7,7 +7,7 @@ import {
   deadPeerPlan,
   nothingPlanned,
 } from './plan.js'
-import { LEAVE, type Settings } from './settings.js'
+import { LEAVE, type Settings, settingsWith } from './settings.js'
 import { type SystemDefaults, systemDefaults } from './system-defaults.js'
 
 /**
@@ -117,10 +117,10 @@ function planned(ms: unknown, options: unknown): Planned {
 /** A plan as it crosses into native code. */
 export function settingsOf(plan: DeadPeerPlan): Settings {
   const { ms, idle, interval, count, userTimeout, connectTimeout, rtoMax, silence } = plan
-  return {
+  return settingsWith({
     userTimeout,
-    // With a sweep, what the sweep gives back when a window has opened again.
-    rtoMax: rtoMax === null ? LEAVE : silence > 0 ? (host?.rtoMax ?? LEAVE) : rtoMax,
+    // With a sweep the bound is the sweep's to write; else it is the host's own.
+    rtoMax: silence > 0 ? LEAVE : (rtoMax ?? LEAVE),
     idle,
     interval,
     count,
@@ -128,5 +128,5 @@ export function settingsOf(plan: DeadPeerPlan): Settings {
     connectTimeout,
     silence,
     held: ms === 0 ? 0 : 1,
-  }
+  })
 }

@@ -6,12 +6,12 @@ import { planDeadPeerTimeout, settingsOf } from './dead-peer.js'
 import { debug } from './debug.js'
 import { invalidType, invalidValue, received, unavailable, unpolluted } from './errors.js'
 import { type ConnectRequest, IS_NODE, NOT_NODE } from './handle.js'
+import { merge } from './layers.js'
 import { native } from './native.js'
 import type { SlowReader } from './plan.js'
 import {
   type KeepaliveOptions,
   keepaliveSettings,
-  merge,
   type Settings,
   userTimeoutSettings,
 } from './settings.js'

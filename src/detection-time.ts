@@ -8,6 +8,7 @@ import {
   type DetectionTime,
   kernelDetectionTime,
 } from './kernel-rules.js'
+import { flatten } from './layers.js'
 import { native } from './native.js'
 import { rtoMaxForClosedWindow } from './plan.js'
 import { type Settings, UNTOUCHED } from './settings.js'
@@ -91,7 +92,8 @@ function checkedSettings(settings: object): DetectionSettings {
 function timeOfSocket(socket: Socket): DetectionTime {
   const inForce = getUserTimeout(socket)
   const handle = handleOf(socket)
-  const wanted = (handle ? connectionOf(handle)?.settings : undefined) ?? UNTOUCHED
+  const connection = handle ? connectionOf(handle) : undefined
+  const wanted = connection === undefined ? UNTOUCHED : flatten(connection.layers)
   // While connecting the kernel has the connect's user timeout, and no bound on the RTO yet.
   const later = socket.connecting
   const settings: DetectionSettings = {
@@ -107,7 +109,8 @@ function timeOfSocket(socket: Socket): DetectionTime {
 /** An older kernel does not know the option, and then has its own bound. */
 function rtoMaxOf(descriptor: number, wanted: Settings): number | null {
   // The sweep's, which is in force only while the peer's window is closed.
-  if (wanted.silence > 0 && wanted.rtoMax > 0) return rtoMaxForClosedWindow(wanted.silence)
+  if (wanted.silence > 0 && systemDefaults().rtoMax !== undefined)
+    return rtoMaxForClosedWindow(wanted.silence)
   const binding = native()
   return binding.get(descriptor, 1 << RTO_MAX) === 0 ? (binding.integers[RTO_MAX] as number) : null
 }

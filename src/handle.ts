@@ -2,8 +2,8 @@
  * What Node hides below a socket: the handle, its descriptor, and the moments at which
  * it connects, listens, accepts and closes. Nothing outside of handle/ knows any of it.
  */
-export { onConnecting, whenConnectEnds } from './handle/connecting.js'
-export { attach, connectionOf, tellNodeCache } from './handle/connection.js'
+export { onConnecting } from './handle/connecting.js'
+export { attach, awaitConnect, connectionOf, tellNodeCache } from './handle/connection.js'
 export { IS_NODE, NEEDS_CONNECTION, NOT_NODE, openDescriptor } from './handle/descriptor.js'
 export { define } from './handle/internals.js'
 export {

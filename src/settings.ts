@@ -32,7 +32,7 @@ export interface KeepaliveOptions {
 }
 
 /** Checked numbers, as they cross into native code. A negative number leaves that option as it is. */
-export interface Settings {
+export interface Values {
   /** Milliseconds, once connected. */
   readonly userTimeout: number
   /** Milliseconds. Never written before the connection stands: it would shorten the connect. */
@@ -53,11 +53,16 @@ export interface Settings {
   readonly held: number
 }
 
+/** Values that nobody changes any more, so that one object may serve many sockets. */
+export interface Settings extends Values {
+  /** Bit n says that the n-th of the values above is set. */
+  readonly fields: number
+}
+
 /** Leaves an option as it is. */
 export const LEAVE = -1
 
-/** Nothing set. */
-export const UNTOUCHED: Settings = {
+const NO_VALUES: Values = {
   userTimeout: LEAVE,
   rtoMax: LEAVE,
   idle: LEAVE,
@@ -69,93 +74,103 @@ export const UNTOUCHED: Settings = {
   held: LEAVE,
 }
 
-type Mutable<T> = { -readonly [K in keyof T]: T[K] }
+/** Nothing set. */
+export const UNTOUCHED: Settings = { ...NO_VALUES, fields: 0 }
 
-/** Later settings over earlier ones. */
-export function merge(earlier: Settings, later: Settings): Settings {
-  const result = { ...earlier }
-  absorb(result, later)
-  return result
+/** Settings with these values, and the other options left alone. */
+export function settingsWith(some: Partial<Values>): Settings {
+  const values: Values = { ...NO_VALUES, ...some }
+  const set = Object.keys(NO_VALUES).map((name) => values[name as keyof Values] >= 0)
+  const fields = set.reduce((bits, isSet, index) => bits | (Number(isSet) << index), 0)
+  return { ...values, fields }
 }
 
-/** As `merge`, into settings that nobody else holds. */
-export function absorb(settings: Settings, later: Settings): void {
-  const into = settings as Mutable<Settings>
-  // A user timeout that is set on its own bounds the connect as well.
-  if (later.userTimeout >= 0 || later.connectTimeout >= 0)
-    into.connectTimeout = later.connectTimeout
-  if (later.userTimeout >= 0) into.userTimeout = later.userTimeout
-  if (later.rtoMax >= 0) into.rtoMax = later.rtoMax
-  if (later.idle >= 0) into.idle = later.idle
-  if (later.interval >= 0) into.interval = later.interval
-  if (later.count >= 0) into.count = later.count
-  if (later.keepalive >= 0) into.keepalive = later.keepalive
-  if (later.silence >= 0) into.silence = later.silence
-  if (later.held >= 0) into.held = later.held
-}
-
-/** What these settings change, for people to read. */
-export function touched(settings: Settings): Record<string, number> {
-  return Object.fromEntries(Object.entries(settings).filter(([, value]) => value >= 0))
-}
-
-const ON: Settings = { ...UNTOUCHED, keepalive: 1, held: 1 }
-const OFF: Settings = { ...UNTOUCHED, keepalive: 0, held: 1 }
+const ON: Settings = settingsWith({ keepalive: 1, held: 1 })
+const OFF: Settings = settingsWith({ keepalive: 0, held: 1 })
 
 const FIELDS = ['idle', 'interval', 'count']
 
+/** Has what every object has, which should be none of these. */
+const PLAIN: Record<string, unknown> = {}
+
 /** Names that are written out cost nothing to look for. */
-function areOnPrototype(): boolean {
-  return 'idle' in Object.prototype || 'interval' in Object.prototype || 'count' in Object.prototype
+function areEverybodys(): boolean {
+  return PLAIN.idle !== undefined || PLAIN.interval !== undefined || PLAIN.count !== undefined
 }
 
-/** Checks what `setKeepalive` was given. */
+/**
+ * Checks what `setKeepalive` was given. What is wrong, or rare, is looked into by functions
+ * of their own: the compiler takes up into a call only so much as is short.
+ */
 export function keepaliveSettings(options: unknown): Settings {
-  if (options === true) return ON
-  if (options === false) return OFF
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    throw notOptions(options)
+    return onOrOff(options)
   }
   // Read once: an accessor may answer differently the next time.
-  const meant = areOnPrototype() ? unpolluted(options, FIELDS) : options
+  const meant = areEverybodys() ? unpolluted(options, FIELDS) : options
   const { idle, interval, count } = meant as Record<string, unknown>
   for (const key in options) {
-    if (key !== 'idle' && key !== 'interval' && key !== 'count' && Object.hasOwn(options, key)) {
-      refuseField(key, options as Record<string, unknown>)
-    }
+    if (key !== 'idle' && key !== 'interval' && key !== 'count') refuseOwn(key, options)
   }
-  // A Map or a Boolean object would pass for an empty one.
-  if (
-    idle === undefined &&
-    interval === undefined &&
-    count === undefined &&
-    Object.prototype.toString.call(options) !== '[object Object]'
-  ) {
-    throw notOptions(options)
-  }
-  return keepaliveOf(
-    idle === undefined ? LEAVE : seconds('idle', idle),
-    interval === undefined ? LEAVE : seconds('interval', interval),
-    count === undefined ? LEAVE : probes(count),
-  )
+  const slot = typeof idle === 'number' && typeof interval === 'number' ? (idle + interval) & 7 : 0
+  const known = recent[slot]
+  return known !== undefined &&
+    known.idle === idle &&
+    known.interval === interval &&
+    known.count === count
+    ? known.settings
+    : newKeepalive(options, idle, interval, count, slot)
 }
 
-/** A program sets the same few numbers again and again, and leaves nothing behind. */
-const recent: (Settings | undefined)[] = Array.from({ length: 8 })
+/** What `setKeepalive` was given, and was found to be right. */
+interface Known {
+  readonly idle: unknown
+  readonly interval: unknown
+  readonly count: unknown
+  readonly settings: Settings
+}
+
+/** A program sets the same few numbers again and again: they are checked once, and leave nothing behind. */
+const recent: (Known | undefined)[] = Array.from({ length: 8 })
 const recentTimeouts: (Settings | undefined)[] = Array.from({ length: 8 })
 
-function keepaliveOf(idle: number, interval: number, count: number): Settings {
-  const slot = (idle ^ interval ^ count) & 7
-  const known = recent[slot]
-  if (known?.idle === idle && known.interval === interval && known.count === count) return known
-  if (interval >= 1000 || (idle >= 1000 && idle % 1000 === 0)) warnOfSeconds({ idle, interval })
-  const settings = { ...ON, idle, interval, count }
-  recent[slot] = settings
+function newKeepalive(
+  options: object,
+  idle: unknown,
+  interval: unknown,
+  count: unknown,
+  slot: number,
+): Settings {
+  if (idle === undefined && interval === undefined && count === undefined) {
+    // A Map or a Boolean object would pass for an empty one.
+    if (Object.prototype.toString.call(options) !== '[object Object]') throw notOptions(options)
+    return ON
+  }
+  const settings = settingsWith({
+    idle: seconds('idle', idle),
+    interval: seconds('interval', interval),
+    count: probes(count),
+    keepalive: 1,
+    held: 1,
+  })
+  warnOfSeconds(settings)
+  recent[slot] = { idle, interval, count, settings }
   return settings
+}
+
+function onOrOff(options: unknown): Settings {
+  if (options === true) return ON
+  if (options === false) return OFF
+  throw notOptions(options)
 }
 
 /** Checks what `setUserTimeout` was given. */
 export function userTimeoutSettings(ms: unknown): Settings {
+  const known = typeof ms === 'number' ? recentTimeouts[ms & 7] : undefined
+  return known !== undefined && known.userTimeout === ms ? known : newUserTimeout(ms)
+}
+
+function newUserTimeout(ms: unknown): Settings {
   if (typeof ms !== 'number') {
     throw invalidType(
       'ms',
@@ -178,9 +193,7 @@ export function userTimeoutSettings(ms: unknown): Settings {
         `while data is outstanding is given up. If ${ms} seconds are meant, write ${ms * 1000}.`,
     )
   }
-  const known = recentTimeouts[ms & 7]
-  if (known?.userTimeout === ms) return known
-  const settings = { ...UNTOUCHED, userTimeout: ms }
+  const settings = settingsWith({ userTimeout: ms })
   recentTimeouts[ms & 7] = settings
   return settings
 }
@@ -194,6 +207,7 @@ function notOptions(value: unknown): TypeError {
 }
 
 function seconds(name: 'idle' | 'interval', value: unknown): number {
+  if (value === undefined) return LEAVE
   if (typeof value !== 'number') {
     throw invalidType(`options.${name}`, 'a number of seconds', value)
   }
@@ -207,6 +221,7 @@ function seconds(name: 'idle' | 'interval', value: unknown): number {
 }
 
 function probes(value: unknown): number {
+  if (value === undefined) return LEAVE
   if (typeof value !== 'number') {
     throw invalidType('options.count', 'a number of probes', value)
   }
@@ -220,6 +235,10 @@ function probes(value: unknown): number {
 }
 
 const NODE_FIELDS = new Set(['initialDelay', 'keepAliveInitialDelay', 'enable', 'keepAlive'])
+
+function refuseOwn(key: string, options: object): void {
+  if (Object.hasOwn(options, key)) refuseField(key, options as Record<string, unknown>)
+}
 
 function refuseField(key: string, options: Record<string, unknown>): never {
   if (!NODE_FIELDS.has(key)) {

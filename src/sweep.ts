@@ -9,6 +9,7 @@ import { constants } from 'node:os'
 import { debug } from './debug.js'
 import { type Connection, connectionOf, openDescriptor, type TcpHandle } from './handle.js'
 import { SWEEP_PERIOD } from './kernel-rules.js'
+import { flatten } from './layers.js'
 import { native } from './native.js'
 import {
   aheadOfSilence,
@@ -24,7 +25,7 @@ import { write } from './write.js'
 interface Waiting {
   /** When something began to wait for the peer; 0 when nothing does. */
   since: number
-  /** TCP_RTO_MAX_MS while the peer's window is closed; else 0, and as the settings have it. */
+  /** TCP_RTO_MAX_MS while the peer's window is closed; else 0, and as the host has it. */
   rtoMax: number
   /** The low bits of the bytes that the peer has acknowledged, and when they last changed. */
   acknowledged: number
@@ -50,9 +51,9 @@ const nobody = new AsyncResource('TCPKEEPALIVE')
 let timer: NodeJS.Timeout | undefined
 let host: SystemDefaults | undefined
 
-/** Begins or ends to look at a connection, as its settings say. */
-export function sweep(handle: TcpHandle, connection: Connection): void {
-  if (connection.settings.silence > 0) {
+/** Begins to look at a connection, or ends to, where `silence` is 0. */
+export function sweep(handle: TcpHandle, silence: number): void {
+  if (silence > 0) {
     if (!waiting.has(handle)) waiting.set(handle, { ...NOTHING })
     // Nobody's context: the store of whoever came first would live as long as the timer.
     timer ??= nobody.runInAsyncScope(() => setInterval(look, SWEEP_PERIOD).unref())
@@ -104,14 +105,14 @@ function lookAt(rest: Iterable<[TcpHandle, Waiting]>): void {
     // A refusal of the kernel's to say is no sign of life, and none of death.
     if (connection === undefined || answer < 0) continue
     const outstanding = { answer, acknowledged, asked, timeouts, now }
-    if (isSilent(handle, state, connection.settings, outstanding)) {
+    if (isSilent(handle, state, flatten(connection.layers), outstanding)) {
       silent.push([handle, connection])
     }
   }
   for (const [handle, connection] of silent) {
     // On its way to another process the socket is no longer this one's to end.
     if (present(handle, connection, connection.ticket) === undefined) continue
-    debug('nothing acknowledged for %d ms', connection.settings.silence)
+    debug('nothing acknowledged for %d ms', flatten(connection.layers).silence)
     giveUp(connection, -constants.errno.ETIMEDOUT)
   }
 }
@@ -131,7 +132,7 @@ interface Outstanding {
 function isSilent(
   handle: TcpHandle,
   state: Waiting,
-  { silence, rtoMax }: Settings,
+  { silence }: Settings,
   { answer, acknowledged, asked, timeouts, now }: Outstanding,
 ): boolean {
   const lastAck = answer >> 2
@@ -151,9 +152,10 @@ function isSilent(
   // A window that opens a little, and for a moment, changes nothing.
   const stuck = inFlight && (closed || (state.rtoMax > 0 && !moved))
   let probes = 2
+  host ??= systemDefaults()
   // An older kernel does not know the option.
+  const { rtoMax = 0 } = host
   if (rtoMax > 0 && stuck) {
-    host ??= systemDefaults()
     const lasting = rtoMaxForStuckData(silence, now - state.progress - lastAck, host.retries2)
     bound(handle, state, aheadOfSilence(lasting, lastAck))
     probes = probesOfStuckData(silence)
@@ -175,7 +177,7 @@ function isSilent(
 function bound(handle: TcpHandle, state: Waiting, rtoMax: number): boolean {
   if (rtoMax === state.rtoMax) return true
   try {
-    write(handle, { ...UNTOUCHED, rtoMax }, false)
+    write(handle, { ...UNTOUCHED, rtoMax })
     state.rtoMax = rtoMax
     return true
   } catch (error) {

@@ -5,7 +5,6 @@
  * loop: Node never hears that the kernel has given the connection up. The
  * environment's watcher does, and here it becomes the socket's `'error'`.
  */
-import { AsyncResource } from 'node:async_hooks'
 import type { Socket } from 'node:net'
 import { constants } from 'node:os'
 import { getSystemErrorName } from 'node:util'
@@ -15,7 +14,6 @@ import {
   type Connection,
   connectionOf,
   handleOf,
-  hookTls,
   IS_NODE,
   openDescriptor,
   type TcpHandle,
@@ -36,30 +34,29 @@ export function watchable(): number {
   return result
 }
 
-/** Watches the connection until its handle closes. */
-export function watch(handle: TcpHandle, connection: Connection): void {
-  if (connection.ticket !== 0 || watchable() !== 0) return
-  hookTls()
+/** Watches the connection until its handle closes. False where that is refused, and may succeed the next time. */
+export function watch(handle: TcpHandle, connection: Connection): boolean {
+  if (connection.ticket !== 0) return true
+  const refused = watchable()
+  if (refused !== 0) return refused === opened
   const descriptor = openDescriptor(handle)
   lastTicket = (lastTicket % 0x7fffffff) + 1
   const result = native().watch(descriptor, lastTicket)
   if (result !== 0) {
     debug('descriptor %d is not watched: %d', descriptor, result)
-    return
+    return false
   }
   connection.ticket = lastTicket
-  // So that 'error' runs where the socket was set, not in another socket's context.
-  connection.resource = new AsyncResource('TCPKEEPALIVE', MANUAL)
   watched[descriptor] = handle
+  return true
 }
-
-const MANUAL = { requireManualDestroy: true }
 
 /** To be called when the handle closes, while it still has its descriptor. */
 export function unwatch(handle: TcpHandle, connection: Connection): void {
+  connection.resource?.emitDestroy()
+  connection.resource = undefined
   if (connection.ticket === 0) return
   connection.ticket = 0
-  connection.resource?.emitDestroy()
   const descriptor = handle.fd
   if (watched[descriptor] === handle) watched[descriptor] = undefined
 }

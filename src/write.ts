@@ -3,7 +3,7 @@ import { getSystemErrorName } from 'node:util'
 import { SocketOptionError, unavailable } from './errors.js'
 import { openDescriptor, type TcpHandle } from './handle.js'
 import { native, refusal } from './native.js'
-import { LEAVE, type Settings } from './settings.js'
+import { LEAVE, type Settings, type Values } from './settings.js'
 import {
   COUNT,
   IDLE,
@@ -15,28 +15,35 @@ import {
   USER_TIMEOUT,
 } from './socket-options.js'
 
-/** Writes the settings to a handle's descriptor. */
-export function write(handle: TcpHandle, settings: Settings, connecting: boolean): void {
-  writeTo(openDescriptor(handle), settings, connecting)
+/** Writes the values to a handle's descriptor. */
+export function write(handle: TcpHandle, values: Values): void {
+  writeTo(openDescriptor(handle), values)
+}
+
+export function writeTo(descriptor: number, values: Values): void {
+  const binding = native()
+  const { integers } = binding
+  integers[USER_TIMEOUT] = values.userTimeout
+  integers[RTO_MAX] = values.rtoMax
+  integers[IDLE] = values.idle
+  integers[INTERVAL] = values.interval
+  integers[COUNT] = values.count
+  integers[KEEPALIVE] = values.keepalive
+  const result = binding.set(descriptor)
+  if (result !== 0) throw refused('setsockopt', result, integers)
 }
 
 /**
- * Writes the settings; while connecting the user timeout is the connect's, and
- * the retransmission bound waits, because it would shorten the connect. With a sweep
- * the bound is the sweep's to write.
+ * The values for a socket that has still to be connected: the user timeout is the connect's, and
+ * the retransmission bound waits, because it would shorten the connect.
  */
-export function writeTo(descriptor: number, settings: Settings, connecting: boolean): void {
-  const binding = native()
-  const values = binding.integers
-  values[USER_TIMEOUT] =
-    connecting && settings.connectTimeout >= 0 ? settings.connectTimeout : settings.userTimeout
-  values[RTO_MAX] = connecting || settings.silence > 0 ? LEAVE : settings.rtoMax
-  values[IDLE] = settings.idle
-  values[INTERVAL] = settings.interval
-  values[COUNT] = settings.count
-  values[KEEPALIVE] = settings.keepalive
-  const result = binding.set(descriptor)
-  if (result !== 0) throw refused('setsockopt', result, values)
+export function forConnect(settings: Settings): Values {
+  const { connectTimeout, userTimeout } = settings
+  return {
+    ...settings,
+    userTimeout: connectTimeout >= 0 ? connectTimeout : userTimeout,
+    rtoMax: LEAVE,
+  }
 }
 
 /** The error for a refusal; the values written before it are what has changed. */

@@ -35,6 +35,8 @@ describe.concurrent('watching is refused', () => {
         refuse('epoll_ctl', code)
         setKeepalive(first.client, { idle: 61 })
         setKeepalive(second.client, { idle: 61 })
+        // They would be watched when they have lasted for a moment.
+        await sleep(40)
         told.push({ set: state(first.client).TCP_KEEPIDLE, once: first.log, twice: second.log })
         obey()
         setKeepalive(second.client, { idle: 62 })

@@ -2,23 +2,21 @@
 import { Socket } from 'node:net'
 import { debug } from '../debug.js'
 import { property } from '../errors.js'
+import { hiddenField } from '../hidden.js'
 import { IS_NODE } from './descriptor.js'
-import { define, nodeInternals } from './internals.js'
-import { handleOf } from './socket.js'
+import { define, nodeInternals, socketOf } from './internals.js'
 import type { Connection, TcpHandle } from './types.js'
 
-const kConnection = Symbol('tcp-keepalive')
-
-type Attached = TcpHandle & { [kConnection]?: Connection }
+const connections = hiddenField<Connection>()
 
 /** What is kept for this handle, if this library has set it. */
 export function connectionOf(handle: TcpHandle): Connection | undefined {
-  return (handle as Attached)[kConnection]
+  return connections.of(handle)
 }
 
 /** Ties a connection to its handle, so that its end is seen without a listener. */
 export function attach(handle: TcpHandle, connection: Connection): void {
-  define(handle, kConnection, connection)
+  connections.set(handle, connection)
   if (IS_NODE) hookHandles()
   else hookHandle(handle, connection)
 }
@@ -33,6 +31,11 @@ function hookHandle(handle: TcpHandle, connection: Connection): void {
 }
 
 let handlesHooked = false
+
+/** What another copy of this package has put there is called as well: only one is asked by Node. */
+const kConnected = Symbol.for('tcp-keepalive.connected')
+
+type Hooked = TcpHandle & { [kConnected](): void }
 
 /**
  * The methods of all TCP handles, once, look whether a handle is one of ours. Own
@@ -54,6 +57,11 @@ function hookHandles(): void {
   define(prototype, 'reset', function resetHandle(this: TcpHandle, callback?: () => void): number {
     ended(this)
     return reset.call(this, callback)
+  })
+  const { [kConnected]: connected } = prototype as Partial<Hooked>
+  define(prototype, kConnected, function (this: TcpHandle): void {
+    connected?.call(this as Hooked)
+    connectEnded(this)
   })
   define(
     prototype,
@@ -78,26 +86,52 @@ function held(handle: TcpHandle, enable: boolean): boolean {
   if (telling) return true
   const connection = connectionOf(handle)
   if (connection?.held !== true) return false
-  if (enable) {
-    debug('held: setKeepAlive(true, …) changes nothing on descriptor %d', handle.fd)
-    return true
+  if (!enable) {
+    connection.held = false
+    debug('setKeepAlive(false) ends the hold on descriptor %d', handle.fd)
+    if (connection.onconnect !== undefined) listenForConnect(handle)
+    return false
   }
-  connection.held = false
-  debug('setKeepAlive(false) ends the hold on descriptor %d', handle.fd)
-  return false
+  debug('held: setKeepAlive(true, …) changes nothing on descriptor %d', handle.fd)
+  if (socketOf(handle)?.connecting === false) (handle as Hooked)[kConnected]()
+  return true
 }
 
 /**
- * Tells Node's cache that keepalive is on. Otherwise it would swallow a later
- * `setKeepAlive(false)`, which it believes to change nothing.
+ * Has `connection.onconnect` called for a held connection: when a connect has come to stand,
+ * and before it emits `'connect'`, Node calls the `setKeepAlive` above where its cache says
+ * that keepalive is on. That costs nothing, and nobody sees it.
  */
-export function tellNodeCache(socket: Socket): void {
-  const handle = handleOf(socket)
+export function awaitConnect(handle: TcpHandle, connection: Connection): void {
+  // Under TLS over a socket that is connecting, the connect is that socket's.
+  const owner = socketOf(handle)
+  if (owner !== undefined && owner !== connection.socket) tellNodeCache(handle, owner, true)
+  if (Object.hasOwn(handle, 'setKeepAlive')) listenForConnect(handle)
+}
+
+/** Where Node makes no such call: keepalive was turned off meanwhile, or the method is somebody else's. */
+function listenForConnect(handle: TcpHandle): void {
+  socketOf(handle)?.prependOnceListener('connect', () => connectEnded(handle))
+}
+
+function connectEnded(handle: TcpHandle): void {
+  const connection = connectionOf(handle)
+  const onconnect = connection?.onconnect
+  if (connection === undefined || onconnect === undefined) return
+  connection.onconnect = undefined
+  onconnect(handle, connection)
+}
+
+/**
+ * Tells Node's cache whether keepalive is on. Otherwise it would swallow a later
+ * `setKeepAlive` of the user's, which it believes to change nothing.
+ */
+export function tellNodeCache(handle: TcpHandle, socket: Socket, on: boolean): void {
   // Somebody else's method on the handle would take it for a call of the user's.
-  if (handle === null || handle === undefined || Object.hasOwn(handle, 'setKeepAlive')) return
+  if (Object.hasOwn(handle, 'setKeepAlive')) return
   telling = true
   try {
-    Socket.prototype.setKeepAlive.call(socket, true)
+    Socket.prototype.setKeepAlive.call(socket, on)
   } finally {
     telling = false
   }

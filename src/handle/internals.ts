@@ -52,8 +52,14 @@ export function rawHandle(socket: Socket): AnyHandle | null | undefined {
 /** The TLSSocket over a handle that was made for another address of the same connect. */
 export const reinitialized: WeakMap<TcpHandle, Socket> = new WeakMap()
 
+/** Whose a handle is: a socket's, a server's. */
 export function ownerOf(handle: TcpHandle): unknown {
   const key = nodeInternals()?.owner
   if (key === undefined) return undefined
   return (handle as unknown as Record<symbol, unknown>)[key] ?? reinitialized.get(handle)
+}
+
+export function socketOf(handle: TcpHandle): Socket | undefined {
+  const owner = ownerOf(handle)
+  return owner instanceof Socket ? owner : undefined
 }

@@ -1,6 +1,6 @@
 /** Listeners, and what they accept. */
-import { type Server, Socket } from 'node:net'
-import { define, nodeInternals, ownerOf } from './internals.js'
+import type { Server, Socket } from 'node:net'
+import { define, nodeInternals, ownerOf, socketOf } from './internals.js'
 import type { TcpHandle } from './types.js'
 
 /** Hears of each listener of this environment, right before the kernel opens it. */
@@ -69,8 +69,8 @@ export function onAccepting(
       try {
         Reflect.apply(original, this, [error, client])
       } finally {
-        const socket = ownerOf(client)
-        if (socket instanceof Socket) accepted(client, socket, answer)
+        const socket = socketOf(client)
+        if (socket !== undefined) accepted(client, socket, answer)
       }
     },
   )

@@ -1,9 +1,10 @@
 /** From a socket to its TCP handle. */
-import { Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { invalidValue, notSupported, SocketOptionError } from '../errors.js'
 import { native } from '../native.js'
 import type { SocketOptionName } from '../socket-options.js'
-import { type AnyHandle, nodeInternals, ownerOf, rawHandle } from './internals.js'
+import { connectionOf } from './connection.js'
+import { type AnyHandle, nodeInternals, rawHandle, socketOf } from './internals.js'
 import type { TcpHandle } from './types.js'
 
 /**
@@ -11,14 +12,19 @@ import type { TcpHandle } from './types.js'
  * yet; `undefined` where it is something else (a pipe, TLS over a stream).
  */
 export function handleOf(socket: Socket): TcpHandle | null | undefined {
-  let handle = rawHandle(socket)
-  if (handle === null || handle === undefined) return null
+  const top = rawHandle(socket)
+  if (top === null || top === undefined) return null
+  // One that has a record was found to be a TCP handle when it got it.
+  return typeof top === 'object' && connectionOf(top) !== undefined ? top : tcpHandle(socket, top)
+}
+
+function tcpHandle(socket: Socket, top: AnyHandle): TcpHandle | undefined {
   const prototype = nodeInternals()?.prototype
-  if (prototype === undefined) return foreignHandle(socket, handle)
-  for (let depth = 0; depth < MAX_LAYERS; depth++) {
+  if (prototype === undefined) return foreignHandle(socket, top)
+  let handle: AnyHandle | null | undefined = top
+  for (let depth = 0; handle !== null && handle !== undefined && depth < MAX_LAYERS; depth++) {
     if (Object.getPrototypeOf(handle) === prototype) return handle
     handle = handle._parent
-    if (handle === null || handle === undefined) break
   }
   return undefined
 }
@@ -44,8 +50,7 @@ function hasDescriptor(handle: object): boolean {
 /** The socket itself: an http2 session's `socket` is a proxy, and of no use when the session has ended. */
 export function unproxied(socket: Socket): Socket {
   const handle = rawHandle(socket)
-  const owner = handle === null || handle === undefined ? undefined : ownerOf(handle)
-  return owner instanceof Socket ? owner : socket
+  return (handle === null || handle === undefined ? undefined : socketOf(handle)) ?? socket
 }
 
 /** net.BoundSocket makes sockets that have a descriptor before they begin to connect. */

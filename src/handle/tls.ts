@@ -27,7 +27,7 @@ export function hookTls(): void {
         // The constructor is still running and would reset a cache that is told now.
         if (connection.held) {
           process.nextTick(() => {
-            if (connection.held) tellNodeCache(this)
+            if (connection.held) tellNodeCache(handle, this, true)
           })
         }
       } else if (wrap === null) reinitialized.set(handle, this)

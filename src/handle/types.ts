@@ -1,7 +1,7 @@
 /** What is below a socket, as far as this library uses it. */
 import type { AsyncResource } from 'node:async_hooks'
 import type { Socket } from 'node:net'
-import type { Settings } from '../settings.js'
+import type { Layers } from '../layers.js'
 
 /** What this library uses of Node's TCP handle (`TCP` of tcp_wrap.cc). */
 export interface TcpHandle {
@@ -18,7 +18,6 @@ export interface TcpHandle {
 
 /** Node's record of one attempt to connect. */
 export interface ConnectRequest {
-  oncomplete?: unknown
   readonly address: string
   readonly port: number
 }
@@ -27,17 +26,23 @@ export interface ConnectRequest {
 export interface Connection {
   /** The socket that the user holds: under TLS the TLSSocket, once there is one. */
   socket: Socket | undefined
-  settings: Settings
-  /** Whether somebody else holds the same settings, so that a change needs a copy. */
-  shared: boolean
-  /** Whether the settings are more than what was set on this very socket. */
+  layers: Layers
+  /** Whether the socket's next handle gets just these layers. */
+  remembered: boolean
+  /** Whether the layers are more than what was set on this very socket. */
   withDefaults: boolean
   /** Whether later `setKeepAlive(true, …)` calls of others are ignored. */
   held: boolean
+  /** Whether it is watched and swept, or will be if it lasts. */
+  followed: boolean
+  /** Its place among those that have still to last. */
+  place: number
   /** The number under which the descriptor is watched, 0 when it is not. */
   ticket: number
-  /** Where the descriptor was first watched: the context of its `'error'`. */
+  /** Where the connection was first set: the context of its `'error'`. */
   resource: AsyncResource | undefined
+  /** Called once, when the connect has come to stand, before `'connect'`. */
+  onconnect: ((handle: TcpHandle, connection: Connection) => void) | undefined
   /** Called when the handle closes, while `socket.errored` tells why. */
   onclose: ((handle: TcpHandle, connection: Connection) => void) | undefined
 }

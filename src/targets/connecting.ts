@@ -6,15 +6,24 @@ import {
   type Connection,
   type ConnectRequest,
   connectionOf,
+  handleOf,
   NEEDS_CONNECTION,
   onConnecting,
   openDescriptor,
   type TcpHandle,
-  whenConnectEnds,
 } from '../handle.js'
-import { LEAVE, type Settings, touched, UNTOUCHED } from '../settings.js'
-import { write } from '../write.js'
-import { changesOnConnect, keep, keepWanted, orDestroy, record, wanted } from './record.js'
+import { addLayer, flatten, type Layers, layersOf, touched } from '../layers.js'
+import { type Settings, UNTOUCHED } from '../settings.js'
+import { forConnect, write } from '../write.js'
+import {
+  boundConnect,
+  connected,
+  connectedOrDestroy,
+  orDestroy,
+  record,
+  takeEffect,
+  wanted,
+} from './record.js'
 
 /** What every connect of this environment gets, where nobody has set the socket itself. */
 export interface Defaults {
@@ -36,79 +45,98 @@ export function hookConnects(): void {
   if (hooked) return
   hooked = true
   onConnecting((handle, socket, request) => {
-    const own = connectionOf(handle)?.settings ?? wanted.get(socket)
+    const own = connectionOf(handle)?.layers ?? wanted.of(socket)
     const given = defaults?.settingsFor(socket, request)
-    if (NEEDS_CONNECTION) {
-      if (given !== undefined) whenConnectEnds(request, () => beginLate(handle, socket, given))
-      return
+    if (given !== undefined) {
+      if (NEEDS_CONNECTION) beginLate(handle, socket, given)
+      else beginWithDefaults(handle, socket, given, request)
     }
-    if (given !== undefined) begin(handle, socket, given, request, false)
-    if (own !== undefined) begin(handle, socket, own, request, true)
+    if (own !== undefined && !NEEDS_CONNECTION) beginWithOwn(handle, socket, own, request)
   })
 }
 
-/** Sets a handle whose connect the kernel has just begun. */
-function begin(
-  handle: TcpHandle,
-  socket: Socket,
-  settings: Settings,
-  request: ConnectRequest,
-  own: boolean,
-): void {
-  const guarded = own ? orDestroy : orTell
-  guarded(socket, () => {
-    try {
-      write(handle, settings, true)
-    } catch (error) {
-      const { changed } = error as Partial<SocketOptionError>
-      if (!own && settings.connectTimeout >= 0 && changed?.includes('TCP_USER_TIMEOUT'))
-        takeBackConnectTimeout(handle, socket, settings, request)
-      throw error
-    }
-    const connection = connectionOf(handle) ?? record(handle, socket)
-    if (own) {
-      keepWanted(handle, connection, socket, settings)
-    } else {
-      connection.withDefaults = true
-      keep(handle, connection, settings)
-    }
-    if (debug.enabled) {
-      const { address, port } = request
-      debug('descriptor %d to %s port %d: %o', handle.fd, address, port, touched(settings))
-    }
-    if (!changesOnConnect(settings)) return
-    whenConnectEnds(request, () => {
-      guarded(socket, () => connected(handle, connection))
-    })
-  })
-}
-
-/** A connection that goes on without the defaults must not keep what bounded its connect. */
-function takeBackConnectTimeout(
+function beginWithDefaults(
   handle: TcpHandle,
   socket: Socket,
   given: Settings,
   request: ConnectRequest,
 ): void {
-  whenConnectEnds(request, () => {
-    orTell(socket, () => {
-      if (openDescriptor(handle) < 0) return
-      const own = connectionOf(handle)?.settings.userTimeout ?? LEAVE
-      const userTimeout = own >= 0 ? own : given.userTimeout
-      write(handle, { ...UNTOUCHED, userTimeout }, false)
-    })
+  try {
+    write(handle, forConnect(given))
+  } catch (error) {
+    takeBackConnectTimeout(handle, given, error as Partial<SocketOptionError>)
+    defaults?.refused(socket, error)
+    return
+  }
+  const connection = connectionOf(handle) ?? record(handle, socket, undefined)
+  connection.layers = layersOf(given)
+  connection.withDefaults = true
+  connection.remembered = false
+  begun(handle, connection, given, request)
+  boundConnect(handle, connection, connectedOrTell)
+}
+
+/** What was set on this very socket. */
+function beginWithOwn(
+  handle: TcpHandle,
+  socket: Socket,
+  own: Layers,
+  request: ConnectRequest,
+): void {
+  orDestroy(socket, () => {
+    const settings = flatten(own)
+    write(handle, forConnect(settings))
+    const connection = connectionOf(handle) ?? record(handle, socket, own)
+    if (connection.layers !== own) addLayer(connection.layers, settings)
+    begun(handle, connection, settings, request)
+    boundConnect(handle, connection, connectedOrDestroy)
   })
+}
+
+function begun(
+  handle: TcpHandle,
+  connection: Connection,
+  settings: Settings,
+  { address, port }: ConnectRequest,
+): void {
+  takeEffect(handle, connection, settings)
+  if (debug.enabled) {
+    debug('descriptor %d to %s port %d: %o', handle.fd, address, port, touched(settings))
+  }
+}
+
+/** A connection that goes on without the defaults must not keep what bounded its connect. */
+function takeBackConnectTimeout(
+  handle: TcpHandle,
+  { connectTimeout }: Settings,
+  { changed }: Partial<SocketOptionError>,
+): void {
+  if (connectTimeout < 0 || changed?.includes('TCP_USER_TIMEOUT') !== true) return
+  try {
+    write(handle, { ...UNTOUCHED, userTimeout: 0 })
+  } catch (error) {
+    debug('descriptor %d: %s', handle.fd, (error as Error).message)
+  }
 }
 
 /** On Windows the descriptor is found by its addresses; its own settings follow with `'connect'`. */
 function beginLate(handle: TcpHandle, socket: Socket, settings: Settings): void {
-  orTell(socket, () => {
-    if (openDescriptor(handle) < 0) return
-    write(handle, settings, false)
-    const connection = connectionOf(handle) ?? record(handle, socket)
-    connection.withDefaults = true
-    keep(handle, connection, settings)
+  socket.prependOnceListener('connect', () => {
+    orTell(socket, () => {
+      // Each attempt of a connect to several addresses has a handle of its own.
+      if (handleOf(socket) !== handle || openDescriptor(handle) < 0) return
+      write(handle, settings)
+      const connection = connectionOf(handle) ?? record(handle, socket, undefined)
+      connection.layers = layersOf(settings)
+      connection.withDefaults = true
+      takeEffect(handle, connection, settings)
+    })
   })
+}
+
+function connectedOrTell(handle: TcpHandle, connection: Connection): void {
+  const { socket } = connection
+  if (socket !== undefined) orTell(socket, () => connected(handle, connection))
 }
 
 /** A refusal of what nobody asked for this socket never ends its connection. */
@@ -118,11 +146,4 @@ function orTell(socket: Socket, action: () => void): void {
   } catch (error) {
     defaults?.refused(socket, error)
   }
-}
-
-/** The connect is over: its user timeout is taken back, the retransmission bound may be set. */
-export function connected(handle: TcpHandle, connection: Connection): void {
-  if (openDescriptor(handle) < 0) return
-  const { userTimeout, rtoMax, silence } = connection.settings
-  write(handle, { ...UNTOUCHED, userTimeout, rtoMax, silence }, false)
 }

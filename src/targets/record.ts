@@ -1,82 +1,118 @@
-/** What is kept for a connection that was set: to hold it, to watch it, and for the socket's next handle. */
+/** What is kept for a connection that was set: to hold it, to follow it, and for the socket's next handle. */
 import type { Socket } from 'node:net'
 import { publishDeadPeer } from '../channel.js'
-import { attach, type Connection, type TcpHandle, tellNodeCache, unproxied } from '../handle.js'
-import { absorb, merge, type Settings, UNTOUCHED } from '../settings.js'
-import { sweep, unsweep } from '../sweep.js'
-import { unwatch, watch } from '../watch.js'
+import {
+  attach,
+  awaitConnect,
+  type Connection,
+  type TcpHandle,
+  tellNodeCache,
+  unproxied,
+} from '../handle.js'
+import { type HiddenField, hiddenField } from '../hidden.js'
+import { addLayer, flatten, type Layers, layersOf } from '../layers.js'
+import { type Settings, UNTOUCHED } from '../settings.js'
+import { sweep } from '../sweep.js'
+import { write } from '../write.js'
+import { follow, unfollow } from './following.js'
 
 /**
  * What was set on sockets that connect: for the descriptor that does not exist
  * yet, for each further attempt, and for a socket that is connected anew.
  */
-export const wanted: WeakMap<Socket, Settings> = new WeakMap()
+export const wanted: HiddenField<Layers> = hiddenField()
 
 /** A record for this handle, which has none. */
-export function record(
-  handle: TcpHandle,
-  socket: Socket,
-  settings: Settings = UNTOUCHED,
-): Connection {
-  const connection = newConnection(unproxied(socket), settings)
+export function record(handle: TcpHandle, socket: Socket, layers: Layers | undefined): Connection {
+  const connection = newConnection(unproxied(socket), layers ?? layersOf(UNTOUCHED))
+  connection.remembered = layers !== undefined
   attach(handle, connection)
   return connection
 }
 
 /** A record for a handle that this library sets. */
-export function newConnection(socket: Socket | undefined, settings: Settings): Connection {
+export function newConnection(socket: Socket | undefined, layers: Layers): Connection {
   return {
     socket,
-    settings,
-    shared: true,
+    layers,
+    remembered: false,
     withDefaults: false,
     held: false,
+    followed: false,
+    place: 0,
     ticket: 0,
     resource: undefined,
+    onconnect: undefined,
     onclose: closed,
   }
 }
 
-/** What follows from having set a handle: it is remembered, held and watched. */
-export function keep(handle: TcpHandle, connection: Connection, settings: Settings): void {
-  if (connection.shared) {
-    connection.settings = merge(connection.settings, settings)
-    connection.shared = false
-  } else {
-    absorb(connection.settings, settings)
-  }
-  if (settings.held === 1 && !connection.held) {
-    connection.held = true
-    if (connection.socket !== undefined) tellNodeCache(connection.socket)
-  } else if (settings.held === 0) {
-    connection.held = false
-  }
-  watch(handle, connection)
-  if (settings.silence >= 0) sweep(handle, connection)
-}
-
-function closed(handle: TcpHandle, connection: Connection): void {
-  publishDeadPeer(handle, connection)
-  unwatch(handle, connection)
-  unsweep(handle)
-}
-
-/** The record's settings are also what the socket wants of its next handle. */
-export function keepWanted(
+/** A handle of this socket has been given these settings: they are remembered, and take effect. */
+export function keep(
   handle: TcpHandle,
   connection: Connection,
   socket: Socket,
   settings: Settings,
 ): void {
-  const { shared, withDefaults } = connection
-  keep(handle, connection, settings)
-  if (withDefaults) wanted.set(socket, merge(wanted.get(socket) ?? UNTOUCHED, settings))
-  else if (shared) wanted.set(socket, connection.settings)
+  addLayer(connection.layers, settings)
+  if (!connection.remembered) remember(connection, socket, settings)
+  takeEffect(handle, connection, settings)
 }
 
-/** Whether the end of the connect has something to write. */
-export function changesOnConnect(settings: Settings): boolean {
-  return settings.connectTimeout >= 0 || settings.rtoMax >= 0
+function remember(connection: Connection, socket: Socket, settings: Settings): void {
+  if (!connection.withDefaults) {
+    wanted.set(socket, connection.layers)
+    connection.remembered = true
+    return
+  }
+  const own = wanted.of(socket)
+  if (own === undefined) wanted.set(socket, layersOf(settings))
+  else addLayer(own, settings)
+}
+
+/** What follows from having set a handle: it is held, watched and swept. */
+export function takeEffect(handle: TcpHandle, connection: Connection, settings: Settings): void {
+  const held = settings.held === 1
+  if (connection.held !== held && settings.held >= 0) hold(handle, connection, held)
+  if (!connection.followed) follow(handle, connection)
+  else if (settings.silence >= 0) sweep(handle, settings.silence)
+}
+
+function hold(handle: TcpHandle, connection: Connection, held: boolean): void {
+  connection.held = held
+  if (connection.socket !== undefined) tellNodeCache(handle, connection.socket, held)
+}
+
+function closed(handle: TcpHandle, connection: Connection): void {
+  publishDeadPeer(handle, connection)
+  unfollow(handle, connection)
+}
+
+/**
+ * The user timeout that bounds a connect is another than the one after it: `atEnd` is to be
+ * called when the connection stands.
+ */
+export function boundConnect(
+  handle: TcpHandle,
+  connection: Connection,
+  atEnd: (handle: TcpHandle, connection: Connection) => void,
+): void {
+  const { connectTimeout, userTimeout } = flatten(connection.layers)
+  if (connectTimeout < 0 || connectTimeout === userTimeout) return
+  connection.onconnect = atEnd
+  awaitConnect(handle, connection)
+}
+
+/** The connect is over: its user timeout is taken back. */
+export function connected(handle: TcpHandle, connection: Connection): void {
+  const { userTimeout } = flatten(connection.layers)
+  write(handle, { ...UNTOUCHED, userTimeout })
+}
+
+/** As `connected`, where somebody has asked for these settings. */
+export function connectedOrDestroy(handle: TcpHandle, connection: Connection): void {
+  const { socket } = connection
+  if (socket !== undefined) orDestroy(socket, () => connected(handle, connection))
 }
 
 /**

@@ -15,11 +15,11 @@ import {
   openDescriptor,
   type TcpHandle,
 } from '../handle.js'
+import { layersOf, merge, touched } from '../layers.js'
 import { native, TCP_INFO_UNACKED } from '../native.js'
-import { merge, type Settings, touched, UNTOUCHED } from '../settings.js'
-import { sweep } from '../sweep.js'
-import { watch } from '../watch.js'
+import { type Settings, UNTOUCHED } from '../settings.js'
 import { firstOption, write } from '../write.js'
+import { follow } from './following.js'
 import { newConnection, orDestroy } from './record.js'
 import { applyToSocket } from './socket.js'
 
@@ -213,7 +213,7 @@ function adoptListener(handle: TcpHandle, record: ServerRecord, settings: Settin
   }
   record.inherits = isTcp && PLATFORM_INHERITS
   if (record.inherits) {
-    write(handle, settings, false)
+    write(handle, settings)
     record.older = acceptQueue(handle)
   }
   if (record.listener === handle) return
@@ -256,7 +256,7 @@ function accepting(client: TcpHandle, record: ServerRecord): Refusal | undefined
     if (own !== undefined) refusal = writeTo(client, own, true) ?? refusal
   }
   if (settings === UNTOUCHED) return refusal
-  const connection = newConnection(undefined, settings)
+  const connection = newConnection(undefined, layersOf(settings))
   attach(client, connection)
   connection.held = settings.held === 1
   return refusal
@@ -272,7 +272,7 @@ function inherited(record: ServerRecord): boolean {
 
 function writeTo(client: TcpHandle, settings: Settings, fatal: boolean): Refusal | undefined {
   try {
-    write(client, settings, false)
+    write(client, settings)
     return undefined
   } catch (error) {
     return { error: error as Error, fatal }
@@ -291,6 +291,5 @@ function accepted(client: TcpHandle, socket: Socket, refusal: Refusal | undefine
     process.nextTick(() => owner.destroy(refusal.error))
     return
   }
-  watch(client, connection)
-  if (connection.settings.silence > 0) sweep(client, connection)
+  follow(client, connection)
 }

@@ -1,7 +1,6 @@
 import type { Socket } from 'node:net'
 import { socketClosed, unavailable } from '../errors.js'
 import {
-  type Connection,
   connectionOf,
   handleOf,
   hookTls,
@@ -12,46 +11,39 @@ import {
   type TcpHandle,
   unproxied,
 } from '../handle.js'
-import { merge, type Settings, UNTOUCHED } from '../settings.js'
-import { firstOption, writeTo } from '../write.js'
-import { connected, hookConnects } from './connecting.js'
-import { changesOnConnect, keepWanted, orDestroy, record, wanted } from './record.js'
+import { addLayer, flatten, type Layers, layersOf } from '../layers.js'
+import { type Settings, UNTOUCHED } from '../settings.js'
+import { firstOption, forConnect, writeTo } from '../write.js'
+import { hookConnects } from './connecting.js'
+import { boundConnect, connectedOrDestroy, keep, orDestroy, record, wanted } from './record.js'
 
 /** Sets a socket now, or the moment it has a descriptor. */
 export function applyToSocket(socket: Socket, settings: Settings): void {
-  if (socket.destroyed) throw socketClosed()
+  // A socket that was destroyed has no handle.
   const handle = handleOf(socket)
-  if (handle === undefined) throw notTcp(socket, 'setsockopt', firstOption(settings))
-  const descriptor = handle === null ? -1 : descriptorToSet(socket, handle)
-  if (handle === null || descriptor < 0) {
+  const descriptor = handle ? descriptorToSet(socket, handle) : -1
+  if (!handle || descriptor < 0) {
     applyLater(socket, handle, settings)
     return
   }
   const connecting =
-    socket.connecting || (changesOnConnect(settings) && isBoundOnly(socket, descriptor))
-  writeTo(descriptor, settings, connecting)
-  const connection = connectionOf(handle) ?? record(handle, socket, wanted.get(socket))
+    socket.connecting || (settings.connectTimeout >= 0 && isBoundOnly(socket, descriptor))
+  const known = connectionOf(handle)
+  writeTo(descriptor, connecting ? forConnect(settings) : settings)
+  const connection = known ?? record(handle, socket, wanted.of(socket))
   // In a server's 'connection' event the record does not name its socket yet.
-  connection.socket ??= unproxied(socket)
-  keepWanted(handle, connection, socket, settings)
-  if (connecting && changesOnConnect(settings)) whenConnected(socket, handle, connection)
+  if (connection.socket === undefined) connection.socket = unproxied(socket)
+  keep(handle, connection, socket, settings)
+  if (connecting) boundConnect(handle, connection, connectedOrDestroy)
 }
-
-/** Apart, because a function that makes a closure allocates at each call, and this is the rare way. */
-function whenConnected(socket: Socket, handle: TcpHandle, connection: Connection): void {
-  if (awaited.has(connection)) return
-  awaited.add(connection)
-  socket.prependOnceListener('connect', () => {
-    orDestroy(socket, () => connected(handle, connection))
-  })
-}
-
-const awaited = new WeakSet<Connection>()
 
 /** The descriptor, asked for once; negative where the settings have to wait for it. */
 function descriptorToSet(socket: Socket, handle: TcpHandle): number {
-  if (!NEEDS_CONNECTION) return handle.fd
-  if (socket.connecting) return -1
+  return NEEDS_CONNECTION ? connectedDescriptor(socket, handle) : handle.fd
+}
+
+function connectedDescriptor(socket: Socket, handle: TcpHandle): number {
+  if (socket.connecting || socket.destroyed) return -1
   const descriptor = openDescriptor(handle)
   // There will be no other event to wait for.
   if (descriptor < 0) {
@@ -60,12 +52,19 @@ function descriptorToSet(socket: Socket, handle: TcpHandle): number {
   return descriptor
 }
 
-function applyLater(socket: Socket, handle: TcpHandle | null, settings: Settings): void {
+function applyLater(
+  socket: Socket,
+  handle: TcpHandle | null | undefined,
+  settings: Settings,
+): void {
+  if (socket.destroyed) throw socketClosed()
+  if (handle === undefined) throw notTcp(socket, 'setsockopt', firstOption(settings))
   if (!NEEDS_CONNECTION) hookConnects()
   hookTls()
-  const earlier = wanted.get(socket)
-  const all = earlier === undefined ? settings : merge(earlier, settings)
-  wanted.set(socket, all)
+  const earlier = wanted.of(socket)
+  const layers = earlier ?? layersOf(UNTOUCHED)
+  addLayer(layers, settings)
+  if (earlier === undefined) wanted.set(socket, layers)
   if (NEEDS_CONNECTION) {
     if (earlier === undefined) socket.prependOnceListener('connect', applyWanted)
     return
@@ -77,22 +76,23 @@ function applyLater(socket: Socket, handle: TcpHandle | null, settings: Settings
   }
   // TLS over a socket that is connecting: the handle is that socket's, so is the connect.
   const connection = connectionOf(handle)
-  if (connection === undefined) record(handle, socket, all)
-  else {
-    connection.settings = all
-    // Equal settings are one object: nobody may change it.
-    connection.shared = true
-  }
+  if (connection === undefined) record(handle, socket, layers)
+  else connection.layers = layers
+}
+
+function wantedBy(socket: Socket): Settings {
+  const layers: Layers | undefined = wanted.of(socket)
+  return layers === undefined ? UNTOUCHED : flatten(layers)
 }
 
 /** Where nothing can be set before, and so nothing bounds the connect. */
 function applyWanted(this: Socket): void {
-  orDestroy(this, () => applyToSocket(this, wanted.get(this) ?? UNTOUCHED))
+  orDestroy(this, () => applyToSocket(this, wantedBy(this)))
 }
 
 function refuseUnlessTcp(this: Socket): void {
   orDestroy(this, () => {
     if (handleOf(this) !== undefined) return
-    throw notTcp(this, 'setsockopt', firstOption(wanted.get(this) ?? UNTOUCHED))
+    throw notTcp(this, 'setsockopt', firstOption(wantedBy(this)))
   })
 }
