@@ -1,5 +1,9 @@
 // Glue: unpack integers, call, return an integer. Every check of meaning and
 // every word is in TypeScript; here a wrong argument is kInvalid.
+//
+// Mostly raw Node-API: an environment may end in the midst of any call, a worker that is
+// terminated while it loads this, and node-addon-api ends the process where it has an error
+// that nobody can be thrown at any more.
 #include <napi.h>
 #if !defined(_WIN32)
 #include <unistd.h>
@@ -21,18 +25,15 @@ struct Environment {
   // Numbers that do not fit a return value; src/native.ts holds the views.
   int* integers = nullptr;
   double* fields = nullptr;
-  Napi::Reference<Napi::ArrayBuffer> integers_reference;
-  Napi::Reference<Napi::ArrayBuffer> fields_reference;
 
   Watcher* watcher = nullptr;
-  Napi::FunctionReference notify;
+  napi_ref notify = nullptr;
   napi_async_cleanup_hook_handle cleanup = nullptr;
 };
 
 constexpr size_t kIntegers = 2 * Watcher::kMaxNotices;
 
-// The arguments of one call. Raw Node-API, because node-addon-api's CallbackInfo
-// allocates for more than six.
+// The arguments of one call.
 template <size_t kCount>
 class Arguments {
  public:
@@ -55,6 +56,12 @@ class Arguments {
   bool Buffer(size_t index, int** data, size_t* size) const {
     return ok_ && napi_get_arraybuffer_info(env_, values_[index], reinterpret_cast<void**>(data),
                                             size) == napi_ok;
+  }
+
+  bool Function(napi_ref* reference) const {
+    napi_valuetype type;
+    return ok_ && napi_typeof(env_, values_[0], &type) == napi_ok && type == napi_function &&
+           napi_create_reference(env_, values_[0], 1, reference) == napi_ok;
   }
 
   bool Descriptor(Socket* socket) const {
@@ -172,11 +179,13 @@ void Notify(void* context, const Watcher::Notice* notices, int count) {
     environment->integers[2 * i] = notices[i].descriptor;
     environment->integers[2 * i + 1] = notices[i].ticket;
   }
-  // As from any event of the loop: ticks and microtasks run when it is done. Raw, because
-  // node-addon-api would end the process where an environment that ends takes no more calls.
+  napi_value global = nullptr;
+  napi_value notify = nullptr;
+  napi_get_global(environment->env, &global);
+  napi_get_reference_value(environment->env, environment->notify, &notify);
+  // As from any event of the loop: ticks and microtasks run when it is done.
   const napi_value argument = Number(environment->env, count);
-  napi_make_callback(environment->env, nullptr, environment->env.Global(),
-                     environment->notify.Value(), 1, &argument, nullptr);
+  napi_make_callback(environment->env, nullptr, global, notify, 1, &argument, nullptr);
 }
 
 // An environment ends while the event loop still holds the poll handle: the
@@ -194,17 +203,19 @@ void OnCleanup(napi_async_cleanup_hook_handle handle, void* data) {
 
 // open(notify): notify(count) is called with count pairs of descriptor and
 // ticket in the integers.
-Napi::Value Open(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
+napi_value Open(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
   Environment* environment = Data(env);
-  if (info.Length() < 1 || !info[0].IsFunction() || environment->watcher != nullptr)
-    return Napi::Number::New(env, kInvalid);
+  napi_ref notify = nullptr;
+  if (environment->watcher != nullptr || !arguments.Function(&notify)) return Number(env, kInvalid);
   const int error = Watcher::Open(env, Notify, environment, &environment->watcher);
   if (error == 0) {
-    environment->notify = Napi::Persistent(info[0].As<Napi::Function>());
+    environment->notify = notify;
     napi_add_async_cleanup_hook(env, OnCleanup, environment, &environment->cleanup);
+  } else {
+    napi_delete_reference(env, notify);
   }
-  return Napi::Number::New(env, error);
+  return Number(env, error);
 }
 
 napi_value Watch(napi_env env, napi_callback_info info) {
@@ -245,25 +256,30 @@ napi_value FindSocketByAddress(napi_env env, napi_callback_info info) {
 }
 #endif
 
-void Export(napi_env env, Napi::Object exports, const char* name, napi_callback callback) {
+void Export(napi_env env, napi_value exports, const char* name, napi_callback callback) {
   napi_value function = nullptr;
-  napi_create_function(env, name, NAPI_AUTO_LENGTH, callback, nullptr, &function);
-  exports.Set(name, Napi::Value(env, function));
+  if (napi_create_function(env, name, NAPI_AUTO_LENGTH, callback, nullptr, &function) == napi_ok)
+    napi_set_named_property(env, exports, name, function);
+}
+
+// Memory that both sides share, for as long as the environment lasts.
+template <typename T>
+bool Share(napi_env env, napi_value exports, const char* name, size_t count, T** data) {
+  napi_value buffer = nullptr;
+  napi_ref reference = nullptr;
+  return napi_create_arraybuffer(env, count * sizeof(T), reinterpret_cast<void**>(data), &buffer) ==
+             napi_ok &&
+         napi_create_reference(env, buffer, 1, &reference) == napi_ok &&
+         napi_set_named_property(env, exports, name, buffer) == napi_ok;
 }
 
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   auto* environment = new Environment(env);
   env.SetInstanceData(environment);
-
-  auto integers = Napi::ArrayBuffer::New(env, kIntegers * sizeof(int));
-  auto fields = Napi::ArrayBuffer::New(env, kTcpInfoFields * sizeof(double));
-  environment->integers = static_cast<int*>(integers.Data());
-  environment->fields = static_cast<double*>(fields.Data());
-  environment->integers_reference = Napi::Persistent(integers);
-  environment->fields_reference = Napi::Persistent(fields);
-  exports.Set("integers", integers);
-  exports.Set("fields", fields);
-
+  // Functions follow only where there is the memory that they use.
+  if (!Share(env, exports, "integers", kIntegers, &environment->integers) ||
+      !Share(env, exports, "fields", kTcpInfoFields, &environment->fields))
+    return exports;
   Export(env, exports, "set", Set);
   Export(env, exports, "get", Get);
   Export(env, exports, "takeError", Ask<TakeError>);
@@ -272,12 +288,12 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   Export(env, exports, "tcpInfo", TcpInfo);
   Export(env, exports, "unplug", Unplug);
   Export(env, exports, "watch", Watch);
+  Export(env, exports, "open", Open);
 #if defined(_WIN32)
   Export(env, exports, "findSocket", FindSocketByAddress);
 #else
   Export(env, exports, "close", Ask<CloseDescriptor>);
 #endif
-  exports.Set("open", Napi::Function::New<Open>(env, "open"));
   return exports;
 }
 

@@ -174,6 +174,14 @@ test.concurrent('a hundred workers set, watch and lose peers, and are terminated
   expect(leaked).toBe(0)
 }, 90_000)
 
+test.concurrent('workers are terminated while they load the binding: the process goes on', async () => {
+  const file = join(__dirname, 'support', 'terminated-loading.cjs')
+  const { code, signal, stdout, stderr } = await run([process.execPath, file, '200'])
+  expect({ code, signal, stderr }).toEqual({ code: 0, signal: null, stderr: '' })
+  // Else none was in the midst of it.
+  expect((JSON.parse(stdout) as { loaded: number }).loaded).toBeLessThan(200)
+}, 90_000)
+
 describe.concurrent('however it is loaded', () => {
   test('by import and by require, in the main thread and in a worker: one library per thread', async () => {
     const same = `
@@ -223,6 +231,16 @@ describe.concurrent('however it is loaded', () => {
         const { server, socket } = await connected()
         const errors = []
         socket.on('error', ({ message }) => errors.push(message))
+        // Either copy alone may have bounded a connect, and takes that back.
+        const bounds = []
+        const library = require('tcp-keepalive')
+        for (const copies of [[library], [other], [library, other], [other, library]]) {
+          const third = connect(server.address().port, '127.0.0.1')
+          for (const { setDeadPeerTimeout } of copies) setDeadPeerTimeout(third, 60_000)
+          await once(third, 'connect')
+          bounds.push(getUserTimeout(third))
+          third.destroy()
+        }
         setKeepalive(socket, { idle: 61 })
         other.setKeepalive(socket, { interval: 11 })
         socket.setKeepAlive(true, 5000)
@@ -232,7 +250,7 @@ describe.concurrent('however it is loaded', () => {
         await new Promise((resolve) => socket.resume().once('close', resolve))
         await new Promise((resolve) => setTimeout(resolve, 200))
         server.close()
-        ;(${done})({ idle, interval, errors })
+        ;(${done})({ idle, interval, errors, bounds })
       })()
     `
     const answer = await answerOf<object[]>(`
@@ -248,7 +266,7 @@ describe.concurrent('however it is loaded', () => {
       ${both('tell')}
     `)
     rmSync(folder, { recursive: true })
-    const each = { idle: 61, interval: 11, errors: ['read ETIMEDOUT'] }
+    const each = { idle: 61, interval: 11, errors: ['read ETIMEDOUT'], bounds: [0, 0, 0, 0] }
     expect(answer).toEqual([each, each])
   })
 
