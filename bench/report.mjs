@@ -136,7 +136,7 @@ export function report({ samples, counts, broke, runs, sizes, nativeAtLoad, mach
       `+ ${figure(`start ours.${extension} +`, 1)} ms`,
       `${number(middle(`start ours.${extension}`), 1)} / ${number(middle(`start nothing.${extension}`), 1)} ms`,
       [
-        `an empty package + ${number(middle(`start empty.${extension} +`), 1)}`,
+        `an empty CommonJS package with an exports map + ${number(middle(`start empty.${extension} +`), 1)}`,
         `node:net alone + ${number(middle(`start net.${extension} +`), 1)}`,
         `ours where node:net is loaded + ${number(middle(`start ours with net.${extension} +`), 1)}`,
         ...(how === 'require'
@@ -183,6 +183,7 @@ export function report({ samples, counts, broke, runs, sizes, nativeAtLoad, mach
     heads,
     line('first `setKeepalive` of each, ns', 'setNs'),
     line('all of them, ms', 'setMs', 1),
+    line('watching all of them, a moment later, ms', 'followMs', 1),
     line('JavaScript heap per socket, bytes', 'heapBytes'),
     line('resident memory of the process per socket, bytes', 'rssBytes'),
     line('1 % die at once, unread: how many', 'dying'),

@@ -6,6 +6,7 @@ import { connect, createServer } from 'node:net'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { getTcpInfo, setDeadPeerTimeout, setKeepalive } from '../dist/index.js'
+import { later } from './later.mjs'
 
 const [, file, what, ...rest] = process.argv
 const milliseconds = () => Number(process.hrtime.bigint()) / 1e6
@@ -60,9 +61,11 @@ async function measure(count, holding) {
   for (const socket of warm) setKeepalive(socket, { idle: 60, interval: 10, count: 3 })
   const sockets = await open(port, count)
   const before = await memory()
+  await later()
   const from = milliseconds()
   for (const socket of sockets) setKeepalive(socket, { idle: 60, interval: 10, count: 3 })
   const setMs = milliseconds() - from
+  const followMs = (await later()) / 1e6
   const after = await memory()
   for (const socket of warm) socket.destroy()
 
@@ -102,9 +105,9 @@ async function measure(count, holding) {
   const waiting = slow.filter((socket) => getTcpInfo(socket).notSentBytes > 0).length
   const usage = async () => {
     const cpu = process.cpuUsage()
-    await sleep(2500)
+    await sleep(5000)
     const { user, system } = process.cpuUsage(cpu)
-    return (user + system) / 5
+    return (user + system) / 10
   }
   // On in both, because it wakes the process a thousand times a second.
   const looking = monitorEventLoopDelay({ resolution: 1 })
@@ -115,13 +118,15 @@ async function measure(count, holding) {
     socket.on('error', () => ended++)
     setDeadPeerTimeout(socket, 60_000)
   }
-  await sleep(1000)
+  // The first looks also bound each closed window, and are compiled meanwhile.
+  await sleep(4000)
   looking.reset()
   const withSweep = await usage()
   looking.disable()
   process.send({
     setNs: (setMs * 1e6) / count,
     setMs,
+    followMs,
     heapBytes: (after.heapUsed - before.heapUsed) / count,
     rssBytes: (after.rss - before.rss) / count,
     dying: dying.length,

@@ -6,7 +6,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stddef.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 
 static void set(int s, int level, int name, int value) {
@@ -15,18 +14,14 @@ static void set(int s, int level, int name, int value) {
 
 int connect(int s, const struct sockaddr *address, socklen_t length) {
   static int (*real)(int, const struct sockaddr *, socklen_t);
-  static int watcher = -1;
   if (real == NULL) real = dlsym(RTLD_NEXT, "connect");
   const int result = real(s, address, length);
   if (address->sa_family != AF_INET) return result;
-  if (watcher < 0) watcher = epoll_create1(EPOLL_CLOEXEC);
-  struct epoll_event nothing = {0};
   set(s, IPPROTO_TCP, TCP_USER_TIMEOUT, 60000);
   set(s, IPPROTO_TCP, TCP_KEEPIDLE, 40);
   set(s, IPPROTO_TCP, TCP_KEEPINTVL, 5);
   set(s, IPPROTO_TCP, TCP_KEEPCNT, 4);
   set(s, SOL_SOCKET, SO_KEEPALIVE, 1);
-  epoll_ctl(watcher, EPOLL_CTL_ADD, s, &nothing);
   return result;
 }
 

@@ -22,7 +22,9 @@ import {
   getKeepalive,
   getUserTimeout,
   isDeadPeerError,
+  planDeadPeerTimeout,
   SocketOptionError,
+  setDeadPeerTimeout,
   setKeepalive,
   setUserTimeout,
 } from 'tcp-keepalive'
@@ -345,6 +347,80 @@ describe('several calls merge', () => {
       },
     })
     expectAll(pair.client)
+  })
+})
+
+describe.concurrent('the user timeout that bounds the connect is taken back before the connect event', () => {
+  /** Set, then what the kernel has in `'connect'` and what it has had before. */
+  async function timeouts(prepare: (socket: Socket) => void = () => {}) {
+    await using server = await listening('127.0.0.1')
+    const socket = connect(server.port, '127.0.0.1')
+    const seen: number[] = []
+    await new Promise<void>((resolve) => {
+      process.nextTick(() => {
+        setDeadPeerTimeout(socket, 60_000)
+        seen.push(getUserTimeout(socket))
+        prepare(socket)
+        // Nobody's listener is before this one's, but one that the library has put there.
+        socket.prependListener('connect', () => {
+          seen.push(getUserTimeout(socket))
+          resolve()
+        })
+      })
+    })
+    const { enabled } = getKeepalive(socket)
+    const listeners = socket.listenerCount('connect')
+    socket.destroy()
+    return { seen, enabled, listeners }
+  }
+
+  const TAKEN_BACK = [planDeadPeerTimeout(60_000).connectTimeout, 0]
+
+  test('without a listener that anybody sees', async () => {
+    expect(await timeouts()).toEqual({ seen: TAKEN_BACK, enabled: true, listeners: 1 })
+  })
+
+  test('also where setKeepAlive(true) came in between', async () => {
+    const { seen } = await timeouts((socket) => socket.setKeepAlive(true, 5000))
+    expect(seen).toEqual(TAKEN_BACK)
+  })
+
+  test('where setKeepAlive(false) has ended the hold: as soon as it can be seen', async () => {
+    const server = createServer()
+    await once(server.listen(0, '127.0.0.1'), 'listening')
+    const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
+    await new Promise((resolve) => process.nextTick(resolve))
+    setDeadPeerTimeout(socket, 60_000)
+    socket.setKeepAlive(false)
+    await once(socket, 'connect')
+    expect(getUserTimeout(socket)).toBe(0)
+    expect(getKeepalive(socket).enabled).toBe(false)
+    socket.destroy()
+    server.close()
+  })
+
+  test('where somebody has a setKeepAlive of his own on the handle', async () => {
+    const server = createServer()
+    await once(server.listen(0, '127.0.0.1'), 'listening')
+    const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
+    const { _handle: handle } = socket as unknown as { _handle: Record<string, unknown> }
+    let called = 0
+    handle.setKeepAlive = () => {
+      called++
+      return 0
+    }
+    setDeadPeerTimeout(socket, 60_000)
+    await once(socket, 'connect')
+    expect(getUserTimeout(socket)).toBe(0)
+    expect(called).toBe(0)
+    socket.destroy()
+    server.close()
+  })
+
+  test('a plan that is taken back while connecting leaves nothing, nor does Node turn keepalive on', async () => {
+    const { seen, enabled } = await timeouts((socket) => setDeadPeerTimeout(socket, 0))
+    expect(seen).toEqual(TAKEN_BACK)
+    expect(enabled).toBe(false)
   })
 })
 

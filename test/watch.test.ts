@@ -93,6 +93,29 @@ describe.concurrent('a socket whose buffer is full and whom nobody reads', () =>
     expectTold(await death, 'ECONNRESET', -104)
   })
 
+  test('its peer resets it at the very moment at which it is set', async () => {
+    await using pair = await connectedPair()
+    await stall(pair.client, pair.accepted)
+    const death = deathOf(pair.client)
+    setKeepalive(pair.client, true)
+    pair.accepted.resetAndDestroy()
+    expectTold(await death, 'ECONNRESET', -104)
+  })
+
+  test('it is set when its peer has reset it already', async () => {
+    await using pair = await connectedPair()
+    await stall(pair.client, pair.accepted)
+    const error = once(pair.client, 'error', { signal: AbortSignal.timeout(5000) })
+    pair.accepted.resetAndDestroy()
+    await sleep(200)
+    expect(pair.client.destroyed).toBe(false)
+    const from = performance.now()
+    setKeepalive(pair.client, true)
+    expect((await error)[0]).toMatchObject({ code: 'ECONNRESET', syscall: 'read' })
+    // Three turns without data, once it has lasted for a moment; on a busy machine later.
+    expect(performance.now() - from).toBeLessThan(500)
+  })
+
   test('a hundred die at the same time: each is told in time', async () => {
     const pairs = await Promise.all(Array.from({ length: 100 }, () => connectedPair()))
     await Promise.all(pairs.map(({ client, accepted }) => stall(client, accepted)))
