@@ -12,10 +12,8 @@
 
 #define FUNCTIONS(_)                   \
   _(napi_add_async_cleanup_hook)       \
-  _(napi_close_escapable_handle_scope) \
   _(napi_close_handle_scope)           \
   _(napi_create_arraybuffer)           \
-  _(napi_create_double)                \
   _(napi_create_error)                 \
   _(napi_create_function)              \
   _(napi_create_int32)                 \
@@ -26,7 +24,6 @@
   _(napi_create_type_error)            \
   _(napi_define_properties)            \
   _(napi_delete_reference)             \
-  _(napi_escape_handle)                \
   _(napi_fatal_error)                  \
   _(napi_get_and_clear_last_exception) \
   _(napi_get_arraybuffer_info)         \
@@ -36,7 +33,6 @@
   _(napi_get_last_error_info)          \
   _(napi_get_property)                 \
   _(napi_get_reference_value)          \
-  _(napi_get_undefined)                \
   _(napi_get_uv_event_loop)            \
   _(napi_get_value_double)             \
   _(napi_get_value_int32)              \
@@ -44,7 +40,6 @@
   _(napi_has_property)                 \
   _(napi_is_exception_pending)         \
   _(napi_make_callback)                \
-  _(napi_open_escapable_handle_scope)  \
   _(napi_open_handle_scope)            \
   _(napi_remove_async_cleanup_hook)    \
   _(napi_set_instance_data)            \
