@@ -20,11 +20,18 @@ namespace {
 // What one environment (the main thread, a worker) owns. Nothing is global.
 struct Environment {
   explicit Environment(Napi::Env env) : env(env) {}
+  Environment(const Environment&) = delete;
+  ~Environment() {
+    for (const napi_ref reference : {integers_reference, fields_reference, notify})
+      if (reference != nullptr) napi_delete_reference(env, reference);
+  }
 
   Napi::Env env;
   // Numbers that do not fit a return value; src/native.ts holds the views.
   int* integers = nullptr;
   double* fields = nullptr;
+  napi_ref integers_reference = nullptr;
+  napi_ref fields_reference = nullptr;
 
   Watcher* watcher = nullptr;
   napi_ref notify = nullptr;
@@ -262,14 +269,14 @@ void Export(napi_env env, napi_value exports, const char* name, napi_callback ca
     napi_set_named_property(env, exports, name, function);
 }
 
-// Memory that both sides share, for as long as the environment lasts.
+// Memory that both sides share, for as long as the reference to it lasts.
 template <typename T>
-bool Share(napi_env env, napi_value exports, const char* name, size_t count, T** data) {
+bool Share(napi_env env, napi_value exports, const char* name, size_t count, T** data,
+           napi_ref* reference) {
   napi_value buffer = nullptr;
-  napi_ref reference = nullptr;
   return napi_create_arraybuffer(env, count * sizeof(T), reinterpret_cast<void**>(data), &buffer) ==
              napi_ok &&
-         napi_create_reference(env, buffer, 1, &reference) == napi_ok &&
+         napi_create_reference(env, buffer, 1, reference) == napi_ok &&
          napi_set_named_property(env, exports, name, buffer) == napi_ok;
 }
 
@@ -277,8 +284,10 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   auto* environment = new Environment(env);
   env.SetInstanceData(environment);
   // Functions follow only where there is the memory that they use.
-  if (!Share(env, exports, "integers", kIntegers, &environment->integers) ||
-      !Share(env, exports, "fields", kTcpInfoFields, &environment->fields))
+  if (!Share(env, exports, "integers", kIntegers, &environment->integers,
+             &environment->integers_reference) ||
+      !Share(env, exports, "fields", kTcpInfoFields, &environment->fields,
+             &environment->fields_reference))
     return exports;
   Export(env, exports, "set", Set);
   Export(env, exports, "get", Get);

@@ -2,27 +2,37 @@
 import { type Settings, settingsWith, UNTOUCHED, type Values } from './settings.js'
 
 /**
- * What was set, one after the other. A program mostly sets the same options again: then the
- * last settings take the place of those before, and nothing has to be copied.
+ * What was set, one after the other. A program mostly sets the same options again, or two
+ * kinds of them in turn: then settings take the place of earlier ones, and nothing is copied.
  */
 export interface Layers {
   earlier: Settings
+  before: Settings
   last: Settings
 }
 
 export function layersOf(settings: Settings): Layers {
-  return { earlier: UNTOUCHED, last: settings }
+  return { earlier: UNTOUCHED, before: UNTOUCHED, last: settings }
 }
 
 export function addLayer(layers: Layers, later: Settings): void {
-  if (later.fields !== layers.last.fields) flatten(layers)
+  if (later.fields !== layers.last.fields) makeRoom(layers, later)
   layers.last = later
+}
+
+function makeRoom(layers: Layers, later: Settings): void {
+  const { earlier, before, last } = layers
+  const isSetAgain = (before.fields & ~later.fields) === 0
+  if (!isSetAgain) layers.earlier = merge(earlier, before)
+  layers.before = last
 }
 
 /** All layers as one. */
 export function flatten(layers: Layers): Settings {
-  if (layers.last !== UNTOUCHED) {
-    layers.earlier = merge(layers.earlier, layers.last)
+  const { earlier, before, last } = layers
+  if (before !== UNTOUCHED || last !== UNTOUCHED) {
+    layers.earlier = merge(merge(earlier, before), last)
+    layers.before = UNTOUCHED
     layers.last = UNTOUCHED
   }
   return layers.earlier

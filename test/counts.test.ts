@@ -188,6 +188,8 @@ describe.runIf(process.platform === 'linux')('per call', () => {
           const sample = operation(socket, 0)
           bytes[name] -= perCall(() => copies[name](sample))
         }
+        const { setKeepalive, setUserTimeout } = operations
+        bytes['both in turn'] = perCall((i) => (i & 2 ? setKeepalive : setUserTimeout)(socket, i))
         console.log(JSON.stringify(bytes))
         process.exit(kept === null ? 1 : 0)
       })`,
