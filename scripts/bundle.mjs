@@ -72,7 +72,9 @@ for (const [name, value] of Object.entries(whole)) {
     const call = `(loaded ?? load()).${name}(${parameters})`
     lines.push(`exports.${name} = function ${name}(${parameters}) { return ${call} }`)
   } else {
-    const fields = Object.keys(value).map((key) => `get ${key}() { return (loaded ?? load()).${name}.${key} }`)
+    const fields = Object.keys(value).map(
+      (key) => `get ${key}() { return (loaded ?? load()).${name}.${key} }`,
+    )
     lines.push(`exports.${name} = { ${fields.join(', ')} }`)
   }
 }
