@@ -5,7 +5,7 @@
 export { onConnecting } from './handle/connecting.js'
 export { attach, awaitConnect, connectionOf, tellNodeCache } from './handle/connection.js'
 export { IS_NODE, NEEDS_CONNECTION, NOT_NODE, openDescriptor } from './handle/descriptor.js'
-export { define } from './handle/internals.js'
+export { define, socketOf } from './handle/internals.js'
 export {
   isTcpHandle,
   listenerOf,

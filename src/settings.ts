@@ -35,7 +35,7 @@ export interface KeepaliveOptions {
 export interface Values {
   /** Milliseconds, once connected. */
   readonly userTimeout: number
-  /** Milliseconds. Never written before the connection stands: it would shorten the connect. */
+  /** Milliseconds: the host's own bound, given back. Another would shorten a connect; that is the sweep's to write. */
   readonly rtoMax: number
   /** Seconds. */
   readonly idle: number
@@ -62,7 +62,8 @@ export interface Settings extends Values {
 /** Leaves an option as it is. */
 export const LEAVE = -1
 
-const NO_VALUES: Values = {
+/** Every option left alone. */
+export const NO_VALUES: Values = {
   userTimeout: LEAVE,
   rtoMax: LEAVE,
   idle: LEAVE,
@@ -85,17 +86,28 @@ export function settingsWith(some: Partial<Values>): Settings {
   return { ...values, fields }
 }
 
+/** The values for a socket that has still to be connected: the user timeout is the connect's. */
+export function forConnect(settings: Settings): Values {
+  const { connectTimeout, userTimeout } = settings
+  return {
+    ...settings,
+    userTimeout: connectTimeout >= 0 ? connectTimeout : userTimeout,
+    // A new socket has the host's.
+    rtoMax: LEAVE,
+  }
+}
+
 const ON: Settings = settingsWith({ keepalive: 1, held: 1 })
 const OFF: Settings = settingsWith({ keepalive: 0, held: 1 })
 
 const FIELDS = ['idle', 'interval', 'count']
 
-/** Has what every object has, which should be none of these. */
-const PLAIN: Record<string, unknown> = {}
+/** Has nothing of its own: what it has, somebody has put on Object.prototype. */
+const EMPTY: Record<string, unknown> = {}
 
 /** Names that are written out cost nothing to look for. */
-function areEverybodys(): boolean {
-  return PLAIN.idle !== undefined || PLAIN.interval !== undefined || PLAIN.count !== undefined
+function isPrototypePolluted(): boolean {
+  return EMPTY.idle !== undefined || EMPTY.interval !== undefined || EMPTY.count !== undefined
 }
 
 /**
@@ -107,7 +119,7 @@ export function keepaliveSettings(options: unknown): Settings {
     return onOrOff(options)
   }
   // Read once: an accessor may answer differently the next time.
-  const meant = areEverybodys() ? unpolluted(options, FIELDS) : options
+  const meant = isPrototypePolluted() ? unpolluted(options, FIELDS) : options
   const { idle, interval, count } = meant as Record<string, unknown>
   for (const key in options) {
     if (key !== 'idle' && key !== 'interval' && key !== 'count') refuseOwn(key, options)

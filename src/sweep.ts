@@ -4,8 +4,8 @@
  * while something waits for it.
  */
 
-import { AsyncResource } from 'node:async_hooks'
 import { constants } from 'node:os'
+import { BATCH, inBackground } from './background.js'
 import { debug } from './debug.js'
 import { type Connection, connectionOf, openDescriptor, type TcpHandle } from './handle.js'
 import { SWEEP_PERIOD } from './kernel-rules.js'
@@ -17,7 +17,7 @@ import {
   rtoMaxForClosedWindow,
   rtoMaxForStuckData,
 } from './plan.js'
-import { type Settings, UNTOUCHED } from './settings.js'
+import { NO_VALUES, type Settings } from './settings.js'
 import { type SystemDefaults, systemDefaults } from './system-defaults.js'
 import { giveUp, present } from './watch.js'
 import { write } from './write.js'
@@ -47,22 +47,16 @@ const NOTHING: Waiting = {
 }
 
 const waiting = new Map<TcpHandle, Waiting>()
-const nobody = new AsyncResource('TCPKEEPALIVE')
 let timer: NodeJS.Timeout | undefined
 let host: SystemDefaults | undefined
 
-/** Begins to look at a connection, or ends to, where `silence` is 0. */
-export function sweep(handle: TcpHandle, silence: number): void {
-  if (silence > 0) {
-    if (!waiting.has(handle)) waiting.set(handle, { ...NOTHING })
-    // Nobody's context: the store of whoever came first would live as long as the timer.
-    timer ??= nobody.runInAsyncScope(() => setInterval(look, SWEEP_PERIOD).unref())
-  } else {
-    unsweep(handle)
-  }
+/** Begins to look at a connection. */
+export function sweep(handle: TcpHandle): void {
+  if (!waiting.has(handle)) waiting.set(handle, { ...NOTHING })
+  timer ??= inBackground(() => setInterval(look, SWEEP_PERIOD).unref())
 }
 
-/** To be called when the handle closes. */
+/** To be called when nothing keeps slow readers any more, and when the handle closes. */
 export function unsweep(handle: TcpHandle): void {
   if (!waiting.delete(handle) || waiting.size > 0) return
   clearInterval(timer)
@@ -73,8 +67,6 @@ export function unsweep(handle: TcpHandle): void {
 const CLOSED = 1
 const IN_FLIGHT = 2
 
-/** So many at a time: between two batches the event loop goes round. */
-const BATCH = 1000
 const numbers = new Int32Array(4 * BATCH)
 
 let underWay = false
@@ -177,7 +169,7 @@ function isSilent(
 function bound(handle: TcpHandle, state: Waiting, rtoMax: number): boolean {
   if (rtoMax === state.rtoMax) return true
   try {
-    write(handle, { ...UNTOUCHED, rtoMax })
+    write(handle, { ...NO_VALUES, rtoMax })
     state.rtoMax = rtoMax
     return true
   } catch (error) {

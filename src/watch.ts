@@ -34,11 +34,15 @@ export function watchable(): number {
   return result
 }
 
-/** Watches the connection until its handle closes. False where that is refused, and may succeed the next time. */
+/** Whether a connection can be watched, if not now, then later. */
+export function mayBeWatched(): boolean {
+  return watchable() === 0 || opened === undefined
+}
+
+/** Watches the connection until its handle closes. True where there is nothing left to try. */
 export function watch(handle: TcpHandle, connection: Connection): boolean {
   if (connection.ticket !== 0) return true
-  const refused = watchable()
-  if (refused !== 0) return refused === opened
+  if (watchable() !== 0) return !mayBeWatched()
   const descriptor = openDescriptor(handle)
   lastTicket = (lastTicket % 0x7fffffff) + 1
   const result = native().watch(descriptor, lastTicket)

@@ -33,19 +33,6 @@ export function writeTo(descriptor: number, values: Values): void {
   if (result !== 0) throw refused('setsockopt', result, integers)
 }
 
-/**
- * The values for a socket that has still to be connected: the user timeout is the connect's, and
- * the retransmission bound waits, because it would shorten the connect.
- */
-export function forConnect(settings: Settings): Values {
-  const { connectTimeout, userTimeout } = settings
-  return {
-    ...settings,
-    userTimeout: connectTimeout >= 0 ? connectTimeout : userTimeout,
-    rtoMax: LEAVE,
-  }
-}
-
 /** The error for a refusal; the values written before it are what has changed. */
 export function refused(
   syscall: 'setsockopt' | 'getsockopt',

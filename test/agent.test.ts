@@ -187,6 +187,27 @@ for (const { name, Agent, server: createHttp, connect: open, request } of protoc
       agent.destroy()
     })
 
+    test('is set again as it was: what a busy socket got itself meanwhile gives way', async () => {
+      let finish = () => {}
+      await using server = await listen(
+        createHttp((_incoming, response) => {
+          finish = () => response.end()
+        }),
+      )
+      const agent = new Agent(pooling)
+      setKeepalive(agent, KEEPALIVE)
+      const slow = request({ agent, port: server.port, host: '127.0.0.1' })
+      slow.end()
+      const [busy] = (await once(slow, 'socket')) as [Socket]
+      await once(server.server, 'request')
+      setKeepalive(busy, { idle: 30, interval: 5, count: 2 })
+      setKeepalive(agent, KEEPALIVE)
+      expect(getKeepalive(busy)).toMatchObject(KEEPALIVE)
+      finish()
+      await once(slow, 'response')
+      agent.destroy()
+    })
+
     test('changes later: new sockets, those in use, and idle ones on their next use', async () => {
       let finish = () => {}
       await using server = await listen(

@@ -3,7 +3,7 @@ import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { request } from 'node:http'
-import { connect, createServer, Socket } from 'node:net'
+import { type AddressInfo, connect, createServer, Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Duplex } from 'node:stream'
@@ -315,6 +315,22 @@ describe('a destroyed socket', () => {
 
   test.each(all)('%s: one that never was', (_name, call) => {
     expect(thrownBy(() => call(new Socket().destroy()))).toMatchObject(closed)
+  })
+
+  test.each(all)('%s: one whose handle is still open', async (_name, call) => {
+    class Slow extends Socket {
+      override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+        setTimeout(() => super._destroy(error, callback), 50)
+      }
+    }
+    const server = createServer((accepted) => accepted.on('error', () => {}))
+    await once(server.listen(0, '127.0.0.1'), 'listening')
+    const socket = new Slow().connect((server.address() as AddressInfo).port, '127.0.0.1')
+    await once(socket, 'connect')
+    socket.destroy()
+    expect(thrownBy(() => call(socket))).toMatchObject(closed)
+    await once(socket, 'close')
+    server.close()
   })
 
   test.each(all)('%s: under TLS', async (_name, call) => {

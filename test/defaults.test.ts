@@ -38,6 +38,7 @@ import {
 import { silentPort } from 'tcp-keepalive/check/silent-port'
 import { unplug } from 'tcp-keepalive/testing'
 import { describe, expect, test } from 'vitest'
+import { answerOf } from './support/child.ts'
 import { listen } from './support/listen.ts'
 import { ALL_SET, expectAll, KEEPALIVE, settingsOf, USER_TIMEOUT } from './support/settings.ts'
 import { tlsClientOptions, tlsServerOptions } from './support/tls.ts'
@@ -137,6 +138,28 @@ describe.concurrent('every way to open a socket', () => {
     expectAll(socket)
     expectHeld(socket)
     socket.destroy()
+  })
+
+  test('tls.connect, the first, whose first address fails at once', async () => {
+    const settings = await answerOf<unknown>(`
+      const tls = require('node:tls')
+      const { getKeepalive, installDefaults } = require('tcp-keepalive')
+      const psk = Buffer.alloc(16, 7)
+      const server = tls.createServer({ ciphers: 'PSK', pskCallback: () => psk })
+      server.listen(0, '127.0.0.1', () => {
+        installDefaults({ keepalive: { idle: 61, interval: 11, count: 4 } })
+        const addresses = ['255.255.255.255', '127.0.0.1'].map((address) => ({ address, family: 4 }))
+        const socket = tls.connect({
+          port: server.address().port, host: 'a.test', ciphers: 'PSK',
+          checkServerIdentity: () => undefined, pskCallback: () => ({ psk, identity: 'test' }),
+          autoSelectFamily: true, lookup: (host, options, callback) => callback(null, addresses),
+        })
+        socket.on('secureConnect', () => {
+          console.log(JSON.stringify(getKeepalive(socket)))
+          process.exit()
+        })
+      })`)
+    expect(settings).toEqual({ enabled: true, idle: 61, interval: 11, count: 4 })
   })
 
   test('TLS laid over a connected socket (STARTTLS)', async () => {

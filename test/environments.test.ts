@@ -241,6 +241,18 @@ describe.concurrent('however it is loaded', () => {
           bounds.push(getUserTimeout(third))
           third.destroy()
         }
+        // What one takes back, the other goes on to hold.
+        const holds = []
+        for (const [one, another] of [[library, other], [other, library]]) {
+          const { socket: fourth, server: listener } = await connected()
+          another.setKeepalive(fourth, { idle: 61 })
+          one.setDeadPeerTimeout(fourth, 60_000)
+          one.setDeadPeerTimeout(fourth, 0)
+          fourth.setKeepAlive(true, 4000)
+          holds.push(getKeepalive(fourth).enabled)
+          fourth.destroy()
+          listener.close()
+        }
         setKeepalive(socket, { idle: 61 })
         other.setKeepalive(socket, { interval: 11 })
         socket.setKeepAlive(true, 5000)
@@ -250,7 +262,7 @@ describe.concurrent('however it is loaded', () => {
         await new Promise((resolve) => socket.resume().once('close', resolve))
         await new Promise((resolve) => setTimeout(resolve, 200))
         server.close()
-        ;(${done})({ idle, interval, errors, bounds })
+        ;(${done})({ idle, interval, errors, bounds, holds })
       })()
     `
     const answer = await answerOf<object[]>(`
@@ -266,7 +278,13 @@ describe.concurrent('however it is loaded', () => {
       ${both('tell')}
     `)
     rmSync(folder, { recursive: true })
-    const each = { idle: 61, interval: 11, errors: ['read ETIMEDOUT'], bounds: [0, 0, 0, 0] }
+    const each = {
+      idle: 61,
+      interval: 11,
+      errors: ['read ETIMEDOUT'],
+      bounds: [0, 0, 0, 0],
+      holds: [false, false],
+    }
     expect(answer).toEqual([each, each])
   })
 

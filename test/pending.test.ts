@@ -276,6 +276,22 @@ describe.concurrent('TLS', () => {
     })
   }
 
+  for (const made of ['net.connect', 'new net.Socket()'] as const) {
+    test(`both of them, each its part (${made})`, async () => {
+      await using server = await listening('127.0.0.1', 0, true)
+      const below = new Socket()
+      if (made === 'net.connect') below.connect(server.port, '127.0.0.1')
+      setUserTimeout(below, 70_000)
+      if (made !== 'net.connect') below.connect(server.port, '127.0.0.1')
+      const above = connectTls({ ...tlsClientOptions, socket: below })
+      setKeepalive(above, KEEPALIVE)
+      await once(above, 'secureConnect')
+      expect(getUserTimeout(above)).toBe(70_000)
+      expect(getKeepalive(above)).toEqual({ enabled: true, ...KEEPALIVE })
+      above.destroy()
+    })
+  }
+
   test('between connect and handshake', async () => {
     await using server = await listening('127.0.0.1', 0, true)
     const socket = connectTls({ ...tlsClientOptions, port: server.port, host: '127.0.0.1' })
@@ -397,6 +413,36 @@ describe.concurrent('the user timeout that bounds the connect is taken back befo
     expect(getKeepalive(socket).enabled).toBe(false)
     socket.destroy()
     server.close()
+  })
+
+  test('and what had waited for the end of a connect that failed is over', async () => {
+    await using server = await listening('127.0.0.1')
+    const socket = connect(1, '127.0.0.1')
+    const refused = once(socket, 'error', { signal: AbortSignal.timeout(5000) })
+    await new Promise((resolve) => process.nextTick(resolve))
+    setDeadPeerTimeout(socket, 60_000)
+    socket.setKeepAlive(false)
+    await refused
+    socket.connect(server.port, '127.0.0.1')
+    await once(socket, 'connect')
+    expect(getUserTimeout(socket)).toBe(0)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    expect(socket.destroyed).toBe(false)
+    socket.destroy()
+  })
+
+  test('under TLS over a connecting socket, where setKeepAlive(false) was called: Node leaves it off', async () => {
+    await using server = await listening('127.0.0.1', 0, true)
+    const below = connect(server.port, '127.0.0.1')
+    const above = connectTls({ ...tlsClientOptions, socket: below })
+    setDeadPeerTimeout(above, 60_000)
+    await new Promise((resolve) => process.nextTick(() => process.nextTick(resolve)))
+    expect(getKeepalive(above).enabled).toBe(true)
+    above.setKeepAlive(false)
+    await once(above, 'secureConnect')
+    expect(getKeepalive(above).enabled).toBe(false)
+    expect(getUserTimeout(above)).toBe(0)
+    above.destroy()
   })
 
   test('where somebody has a setKeepAlive of his own on the handle', async () => {

@@ -112,6 +112,52 @@ describe.concurrent('watching is refused', () => {
     expect(rows).toEqual([{ full: 'EMFILE', watch: 'string', set: 61, log: RESET }])
   })
 
+  test('a plan that is taken back meanwhile is not swept any more', async () => {
+    const { rows } = await refusing<object>(
+      `
+      ${FULL}
+      library.systemDefaults()
+      library.getTcpInfo(client)
+      const full = fill()
+      setDeadPeerTimeout(client, 2000)
+      await sleep(100)
+      setDeadPeerTimeout(client, 0)
+      closeFiles()
+      await sleep(100)
+      const log = []
+      client.on('error', ({ message }) => log.push(message))
+      const plug = unplug(client)
+      client.write('x')
+      await sleep(4000)
+      plug()
+      return [{ full, log, destroyed: client.destroyed }]
+      `,
+      FEW,
+    )
+    expect(rows).toEqual([{ full: 'EMFILE', log: [], destroyed: false }])
+  })
+
+  test("and the 'error' runs where the socket was set, though watching began later", async () => {
+    const { rows } = await refusing<object>(
+      `
+      ${STALLED}${FULL}
+      const { AsyncLocalStorage } = require('node:async_hooks')
+      const store = new AsyncLocalStorage()
+      const { client, accepted } = await stalled()
+      library.getKeepalive(client)
+      const full = fill()
+      store.run('mine', () => setKeepalive(client, { idle: 61 }))
+      closeFiles()
+      const told = new Promise((resolve) => client.on('error', () => resolve(store.getStore())))
+      await sleep(100)
+      accepted.resetAndDestroy()
+      return [{ full, store: await told }]
+      `,
+      FEW,
+    )
+    expect(rows).toEqual([{ full: 'EMFILE', store: 'mine' }])
+  })
+
   test('none is free at the very first use: that call throws, the next one works', async () => {
     const { rows } = await refusing<object>(
       `

@@ -278,6 +278,42 @@ describe.concurrent('a consumer that takes small pieces of what Node has read ma
   }
 })
 
+test.concurrent('fake timers around a first call, taken away before they were due, lose nothing later', async () => {
+  const log = await answerOf<string[]>(
+    `
+    const { once } = require('node:events')
+    const { connect, createServer } = require('node:net')
+    const { mock } = require('node:test')
+    const { setKeepalive } = require('tcp-keepalive')
+    const accepted = []
+    const server = createServer((socket) => accepted.push(socket.on('error', () => {})))
+    const stalled = async () => {
+      const socket = connect(server.address().port, '127.0.0.1')
+      await once(socket, 'connect')
+      while (accepted.length === 0) await new Promise(setImmediate)
+      accepted.at(-1).write(Buffer.alloc(4 << 20))
+      return socket
+    }
+    server.listen(0, '127.0.0.1', async () => {
+      mock.timers.enable({ apis: ['setTimeout', 'setInterval', 'setImmediate'] })
+      const first = connect(server.address().port, '127.0.0.1').on('error', () => {})
+      await once(first, 'connect')
+      setKeepalive(first, true)
+      mock.timers.reset()
+      const socket = await stalled()
+      setKeepalive(socket, true)
+      setTimeout(() => accepted.at(-1).resetAndDestroy(), 300)
+      const late = setTimeout(() => process.exit(1), 5000)
+      socket.on('error', ({ message }) => {
+        console.log(JSON.stringify([message]))
+        process.exit()
+      })
+    })`,
+    { flags: ['--no-warnings'] },
+  )
+  expect(log).toEqual(['read ECONNRESET'])
+})
+
 describe('data and death within one stall of the event loop', () => {
   for (const set of [undefined, setKeepalive]) {
     test(`is told by Node in its own way, ${set === undefined ? 'without' : 'with'} this library`, async () => {

@@ -1,6 +1,7 @@
 /** The beginning of each connect; `awaitConnect` of connection.ts tells of its end. */
 import type { Socket } from 'node:net'
 import { define, nodeInternals, socketOf } from './internals.js'
+import { hookTls } from './tls.js'
 import type { ConnectRequest, TcpHandle } from './types.js'
 
 /** Hears of each connect of this environment, right after the kernel has begun it. */
@@ -16,6 +17,8 @@ export function onConnecting(listener: ConnectListener): void {
       prototype,
       method,
       function connect(this: TcpHandle, ...args: [ConnectRequest, ...unknown[]]): number {
+        // Before the handle for a next address is made, should this one fail at once.
+        hookTls()
         const result = original.apply(this, args)
         const socket = result === 0 ? socketOf(this) : undefined
         if (socket !== undefined) listener(this, socket, args[0])

@@ -32,10 +32,17 @@ function hookHandle(handle: TcpHandle, connection: Connection): void {
 
 let handlesHooked = false
 
-/** What another copy of this package has put there is called as well: only one is asked by Node. */
-const kConnected = Symbol.for('tcp-keepalive.connected')
+/** What all copies of this package in one environment have in common; on the prototype of Node's handles. */
+interface Shared {
+  /** Whether a `setKeepAlive` of Node's goes no further than its cache. */
+  telling: boolean
+  /** Each copy's part in the end of a connect: only one copy's `setKeepAlive` hears of it. */
+  readonly connected: ((handle: TcpHandle) => void)[]
+}
 
-type Hooked = TcpHandle & { [kConnected](): void }
+const kShared = Symbol.for('tcp-keepalive')
+
+let shared: Shared = { telling: false, connected: [] }
 
 /**
  * The methods of all TCP handles, once, look whether a handle is one of ours. Own
@@ -58,11 +65,10 @@ function hookHandles(): void {
     ended(this)
     return reset.call(this, callback)
   })
-  const { [kConnected]: connected } = prototype as Partial<Hooked>
-  define(prototype, kConnected, function (this: TcpHandle): void {
-    connected?.call(this as Hooked)
-    connectEnded(this)
-  })
+  const { [kShared]: known } = prototype as { [kShared]?: Shared }
+  if (known === undefined) define(prototype, kShared, shared)
+  else shared = known
+  shared.connected.push(connectEnded)
   define(
     prototype,
     'setKeepAlive',
@@ -83,17 +89,22 @@ function ended(handle: TcpHandle): void {
  * and Node's own `keepAlive` option reach past anything that is on the socket.
  */
 function held(handle: TcpHandle, enable: boolean): boolean {
-  if (telling) return true
+  if (shared.telling) return true
   const connection = connectionOf(handle)
   if (connection?.held !== true) return false
   if (!enable) {
     connection.held = false
     debug('setKeepAlive(false) ends the hold on descriptor %d', handle.fd)
-    if (connection.onconnect !== undefined) listenForConnect(handle)
+    // Under TLS it is the socket below whose cache Node asks when the connect has come to stand.
+    const owner = socketOf(handle)
+    if (owner !== undefined) tellNodeCache(handle, owner, false)
+    if (connection.onconnect !== undefined) listenForConnect(handle, connection)
     return false
   }
   debug('held: setKeepAlive(true, …) changes nothing on descriptor %d', handle.fd)
-  if (socketOf(handle)?.connecting === false) (handle as Hooked)[kConnected]()
+  if (socketOf(handle)?.connecting === false) {
+    for (const connected of shared.connected) connected(handle)
+  }
   return true
 }
 
@@ -106,12 +117,15 @@ export function awaitConnect(handle: TcpHandle, connection: Connection): void {
   // Under TLS over a socket that is connecting, the connect is that socket's.
   const owner = socketOf(handle)
   if (owner !== undefined && owner !== connection.socket) tellNodeCache(handle, owner, true)
-  if (Object.hasOwn(handle, 'setKeepAlive')) listenForConnect(handle)
+  if (owner === undefined || Object.hasOwn(handle, 'setKeepAlive')) {
+    listenForConnect(handle, connection)
+  }
 }
 
 /** Where Node makes no such call: keepalive was turned off meanwhile, or the method is somebody else's. */
-function listenForConnect(handle: TcpHandle): void {
-  socketOf(handle)?.prependOnceListener('connect', () => connectEnded(handle))
+function listenForConnect(handle: TcpHandle, connection: Connection): void {
+  const socket = socketOf(handle) ?? connection.socket
+  socket?.prependOnceListener('connect', () => connectEnded(handle))
 }
 
 function connectEnded(handle: TcpHandle): void {
@@ -129,12 +143,10 @@ function connectEnded(handle: TcpHandle): void {
 export function tellNodeCache(handle: TcpHandle, socket: Socket, on: boolean): void {
   // Somebody else's method on the handle would take it for a call of the user's.
   if (Object.hasOwn(handle, 'setKeepAlive')) return
-  telling = true
+  shared.telling = true
   try {
     Socket.prototype.setKeepAlive.call(socket, on)
   } finally {
-    telling = false
+    shared.telling = false
   }
 }
-
-let telling = false

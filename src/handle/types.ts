@@ -33,7 +33,7 @@ export interface Connection {
   withDefaults: boolean
   /** Whether later `setKeepAlive(true, …)` calls of others are ignored. */
   held: boolean
-  /** Whether it is watched and swept, or will be if it lasts. */
+  /** Whether watching it has been seen to: it is watched, will be if it lasts, or never can be. */
   followed: boolean
   /** Its place among those that have still to last. */
   place: number

@@ -18,8 +18,10 @@ interface AgentMethods {
 
 interface AgentRecord {
   settings: Settings
-  /** What each socket has got already, so that what it got itself since then stays. */
-  given: WeakMap<object, Settings>
+  /** How often the agent was set: equal settings are one object. */
+  round: number
+  /** The round that each socket has got already, so that what it got itself since then stays. */
+  given: WeakMap<object, number>
 }
 
 const agents = new WeakMap<Agent, AgentRecord>()
@@ -30,19 +32,20 @@ const agents = new WeakMap<Agent, AgentRecord>()
  */
 export function applyToAgent(agent: Agent, settings: Settings): void {
   const known = agents.get(agent)
-  const record = known ?? { settings, given: new WeakMap() }
+  const record = known ?? { settings, round: 1, given: new WeakMap() }
   if (known === undefined) {
     agents.set(agent, record)
-    follow(agent, record)
+    overrideMethods(agent, record)
   } else {
     known.settings = merge(known.settings, settings)
+    known.round++
   }
   for (const sockets of Object.values(agent.sockets)) {
     for (const socket of sockets ?? []) if (!socket.destroyed) give(record, socket)
   }
 }
 
-function follow(agent: Agent, record: AgentRecord): void {
+function overrideMethods(agent: Agent, record: AgentRecord): void {
   const { createSocket, createConnection, reuseSocket } = agent as unknown as AgentMethods
   override(agent, 'createSocket', (request, options, callback) => {
     const created: Created = (error, socket) => {
@@ -63,13 +66,13 @@ function follow(agent: Agent, record: AgentRecord): void {
   })
 }
 
-function give({ settings, given }: AgentRecord, socket: unknown): void {
+function give({ settings, round, given }: AgentRecord, socket: unknown): void {
   if (!(socket instanceof Socket)) {
     refuse(socket)
     return
   }
-  if (given.get(socket) === settings) return
-  given.set(socket, settings)
+  if (given.get(socket) === round) return
+  given.set(socket, round)
   orDestroy(socket, () => applyToSocket(socket, settings))
 }
 

@@ -12,9 +12,10 @@ import {
   openDescriptor,
   type TcpHandle,
 } from '../handle.js'
-import { addLayer, flatten, type Layers, layersOf, touched } from '../layers.js'
-import { type Settings, UNTOUCHED } from '../settings.js'
-import { forConnect, write } from '../write.js'
+import { type HiddenField, hiddenField } from '../hidden.js'
+import { addLayer, flatten, type Layers, layersOf, merge, touched } from '../layers.js'
+import { forConnect, NO_VALUES, type Settings } from '../settings.js'
+import { write } from '../write.js'
 import {
   boundConnect,
   connected,
@@ -48,7 +49,7 @@ export function hookConnects(): void {
     const own = connectionOf(handle)?.layers ?? wanted.of(socket)
     const given = defaults?.settingsFor(socket, request)
     if (given !== undefined) {
-      if (NEEDS_CONNECTION) beginLate(handle, socket, given)
+      if (NEEDS_CONNECTION) beginLate(socket, given)
       else beginWithDefaults(handle, socket, given, request)
     }
     if (own !== undefined && !NEEDS_CONNECTION) beginWithOwn(handle, socket, own, request)
@@ -113,30 +114,41 @@ function takeBackConnectTimeout(
 ): void {
   if (connectTimeout < 0 || changed?.includes('TCP_USER_TIMEOUT') !== true) return
   try {
-    write(handle, { ...UNTOUCHED, userTimeout: 0 })
+    write(handle, { ...NO_VALUES, userTimeout: 0 })
   } catch (error) {
     debug('descriptor %d: %s', handle.fd, (error as Error).message)
   }
 }
 
-/** On Windows the descriptor is found by its addresses; its own settings follow with `'connect'`. */
-function beginLate(handle: TcpHandle, socket: Socket, settings: Settings): void {
-  socket.prependOnceListener('connect', () => {
-    orTell(socket, () => {
-      // Each attempt of a connect to several addresses has a handle of its own.
-      if (handleOf(socket) !== handle || openDescriptor(handle) < 0) return
-      write(handle, settings)
-      const connection = connectionOf(handle) ?? record(handle, socket, undefined)
-      connection.layers = layersOf(settings)
-      connection.withDefaults = true
-      takeEffect(handle, connection, settings)
-    })
+/** The defaults of sockets that connect, where they can be set only when that is done: on Windows. */
+const late: HiddenField<Settings | undefined> = hiddenField()
+
+/** One listener for all attempts of a socket. */
+function beginLate(socket: Socket, given: Settings): void {
+  if (late.of(socket) === undefined) socket.prependOnceListener('connect', setLate)
+  late.set(socket, given)
+}
+
+function setLate(this: Socket): void {
+  const given = late.of(this)
+  late.set(this, undefined)
+  const handle = handleOf(this)
+  if (given === undefined || !handle || openDescriptor(handle) < 0) return
+  orTell(this, () => {
+    // What was set on this very socket may have been written before, or will be after this.
+    const own = wanted.of(this)
+    const settings = own === undefined ? given : merge(given, flatten(own))
+    write(handle, settings)
+    const connection = connectionOf(handle) ?? record(handle, this, undefined)
+    connection.layers = layersOf(settings)
+    connection.withDefaults = true
+    connection.remembered = false
+    takeEffect(handle, connection, settings)
   })
 }
 
 function connectedOrTell(handle: TcpHandle, connection: Connection): void {
-  const { socket } = connection
-  if (socket !== undefined) orTell(socket, () => connected(handle, connection))
+  orTell(connection.socket as Socket, () => connected(handle, connection))
 }
 
 /** A refusal of what nobody asked for this socket never ends its connection. */

@@ -11,8 +11,8 @@ import {
 } from '../handle.js'
 import { type HiddenField, hiddenField } from '../hidden.js'
 import { addLayer, flatten, type Layers, layersOf } from '../layers.js'
-import { type Settings, UNTOUCHED } from '../settings.js'
-import { sweep } from '../sweep.js'
+import { NO_VALUES, type Settings, UNTOUCHED } from '../settings.js'
+import { sweep, unsweep } from '../sweep.js'
 import { write } from '../write.js'
 import { follow, unfollow } from './following.js'
 
@@ -75,7 +75,8 @@ export function takeEffect(handle: TcpHandle, connection: Connection, settings: 
   const held = settings.held === 1
   if (connection.held !== held && settings.held >= 0) hold(handle, connection, held)
   if (!connection.followed) follow(handle, connection)
-  else if (settings.silence >= 0) sweep(handle, settings.silence)
+  else if (settings.silence > 0) sweep(handle)
+  if (settings.silence === 0) unsweep(handle)
 }
 
 function hold(handle: TcpHandle, connection: Connection, held: boolean): void {
@@ -85,6 +86,7 @@ function hold(handle: TcpHandle, connection: Connection, held: boolean): void {
 
 function closed(handle: TcpHandle, connection: Connection): void {
   publishDeadPeer(handle, connection)
+  connection.onconnect = undefined
   unfollow(handle, connection)
 }
 
@@ -106,23 +108,22 @@ export function boundConnect(
 /** The connect is over: its user timeout is taken back. */
 export function connected(handle: TcpHandle, connection: Connection): void {
   const { userTimeout } = flatten(connection.layers)
-  write(handle, { ...UNTOUCHED, userTimeout })
+  write(handle, { ...NO_VALUES, userTimeout })
 }
 
 /** As `connected`, where somebody has asked for these settings. */
 export function connectedOrDestroy(handle: TcpHandle, connection: Connection): void {
-  const { socket } = connection
-  if (socket !== undefined) orDestroy(socket, () => connected(handle, connection))
+  orDestroy(connection.socket, () => connected(handle, connection))
 }
 
 /**
  * Settings that had to wait for a descriptor have no caller left to throw at: the
  * socket is destroyed with the refusal, once Node is done with what it is doing.
  */
-export function orDestroy(socket: Socket, action: () => void): void {
+export function orDestroy(socket: Socket | undefined, action: () => void): void {
   try {
     action()
   } catch (error) {
-    process.nextTick(() => socket.destroy(error as Error))
+    process.nextTick(() => socket?.destroy(error as Error))
   }
 }

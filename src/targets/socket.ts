@@ -8,18 +8,19 @@ import {
   NEEDS_CONNECTION,
   notTcp,
   openDescriptor,
+  socketOf,
   type TcpHandle,
   unproxied,
 } from '../handle.js'
 import { addLayer, flatten, type Layers, layersOf } from '../layers.js'
-import { type Settings, UNTOUCHED } from '../settings.js'
-import { firstOption, forConnect, writeTo } from '../write.js'
+import { forConnect, type Settings, UNTOUCHED } from '../settings.js'
+import { firstOption, writeTo } from '../write.js'
 import { hookConnects } from './connecting.js'
 import { boundConnect, connectedOrDestroy, keep, orDestroy, record, wanted } from './record.js'
 
 /** Sets a socket now, or the moment it has a descriptor. */
 export function applyToSocket(socket: Socket, settings: Settings): void {
-  // A socket that was destroyed has no handle.
+  if (socket.destroyed) throw socketClosed()
   const handle = handleOf(socket)
   const descriptor = handle ? descriptorToSet(socket, handle) : -1
   if (!handle || descriptor < 0) {
@@ -43,7 +44,7 @@ function descriptorToSet(socket: Socket, handle: TcpHandle): number {
 }
 
 function connectedDescriptor(socket: Socket, handle: TcpHandle): number {
-  if (socket.connecting || socket.destroyed) return -1
+  if (socket.connecting) return -1
   const descriptor = openDescriptor(handle)
   // There will be no other event to wait for.
   if (descriptor < 0) {
@@ -57,7 +58,6 @@ function applyLater(
   handle: TcpHandle | null | undefined,
   settings: Settings,
 ): void {
-  if (socket.destroyed) throw socketClosed()
   if (handle === undefined) throw notTcp(socket, 'setsockopt', firstOption(settings))
   if (!NEEDS_CONNECTION) hookConnects()
   hookTls()
@@ -75,9 +75,14 @@ function applyLater(
     return
   }
   // TLS over a socket that is connecting: the handle is that socket's, so is the connect.
-  const connection = connectionOf(handle)
-  if (connection === undefined) record(handle, socket, layers)
-  else connection.layers = layers
+  const connection = connectionOf(handle) ?? record(handle, socket, layersBelow(handle) ?? layers)
+  if (connection.layers !== layers) addLayer(connection.layers, settings)
+}
+
+/** What was set on the socket of a handle, under TLS another than the one that is set now. */
+function layersBelow(handle: TcpHandle): Layers | undefined {
+  const below = socketOf(handle)
+  return below === undefined ? undefined : wanted.of(below)
 }
 
 function wantedBy(socket: Socket): Settings {
