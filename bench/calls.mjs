@@ -142,10 +142,9 @@ async function first(set, sockets) {
     const part = sockets.slice((p * sockets.length) / PARTS, ((p + 1) * sockets.length) / PARTS)
     const from = process.hrtime.bigint()
     for (let i = 0; i < part.length; i++) set(part[i], i)
-    const setting = Number(process.hrtime.bigint() - from)
-    parts.push((setting + (await later())) / part.length)
+    parts.push(Number(process.hrtime.bigint() - from) / part.length)
   }
-  return median(parts)
+  return median(parts) + (await later()) / sockets.length
 }
 
 const { idleOnly, ...operations } = subjects[process.argv[2]]()
@@ -162,8 +161,12 @@ if (!enabled || idle !== 61 || (!idleOnly && (interval !== 11 || count !== 4))) 
 operations.setUserTimeout?.(socket, 1)
 if (operations.setUserTimeout && getUserTimeout(socket) !== 90_001) throw new Error('not set')
 
-const warm = await open(FRESH)
-await first(operations.setKeepalive, warm)
+// What is done a moment later is compiled by then, too.
+for (let i = 0; i < 4; i++) {
+  const warm = await open(FRESH)
+  await first(operations.setKeepalive, warm)
+  for (const socket of warm) socket.destroy()
+}
 answer.first = await first(operations.setKeepalive, await open(FRESH))
 if (operations.setDeadPeerTimeout) {
   answer.firstDeadPeer = await first(operations.setDeadPeerTimeout, await open(FRESH))

@@ -9,7 +9,6 @@ import { BATCH, inBackground } from './background.js'
 import { debug } from './debug.js'
 import { type Connection, connectionOf, openDescriptor, type TcpHandle } from './handle.js'
 import { SWEEP_PERIOD } from './kernel-rules.js'
-import { flatten } from './layers.js'
 import { native } from './native.js'
 import {
   aheadOfSilence,
@@ -17,7 +16,7 @@ import {
   rtoMaxForClosedWindow,
   rtoMaxForStuckData,
 } from './plan.js'
-import { NO_VALUES, type Settings } from './settings.js'
+import { NO_VALUES } from './settings.js'
 import { type SystemDefaults, systemDefaults } from './system-defaults.js'
 import { giveUp, present } from './watch.js'
 import { write } from './write.js'
@@ -84,7 +83,7 @@ function lookAt(rest: Iterable<[TcpHandle, Waiting]>): void {
   }
   native().sweep(numbers.buffer, batch.length)
   underWay = batch.length === BATCH
-  if (underWay) setImmediate(lookAt, rest).unref()
+  if (underWay) setImmediate(lookAt, rest)
   const now = performance.now()
   const silent: [TcpHandle, Connection][] = []
   for (const [index, [handle, state]] of batch.entries()) {
@@ -97,14 +96,14 @@ function lookAt(rest: Iterable<[TcpHandle, Waiting]>): void {
     // A refusal of the kernel's to say is no sign of life, and none of death.
     if (connection === undefined || answer < 0) continue
     const outstanding = { answer, acknowledged, asked, timeouts, now }
-    if (isSilent(handle, state, flatten(connection.layers), outstanding)) {
+    if (isSilent(handle, state, connection.silence, outstanding)) {
       silent.push([handle, connection])
     }
   }
   for (const [handle, connection] of silent) {
     // On its way to another process the socket is no longer this one's to end.
     if (present(handle, connection, connection.ticket) === undefined) continue
-    debug('nothing acknowledged for %d ms', flatten(connection.layers).silence)
+    debug('nothing acknowledged for %d ms', connection.silence)
     giveUp(connection, -constants.errno.ETIMEDOUT)
   }
 }
@@ -124,7 +123,7 @@ interface Outstanding {
 function isSilent(
   handle: TcpHandle,
   state: Waiting,
-  { silence }: Settings,
+  silence: number,
   { answer, acknowledged, asked, timeouts, now }: Outstanding,
 ): boolean {
   const lastAck = answer >> 2

@@ -35,8 +35,6 @@ describe.concurrent('watching is refused', () => {
         refuse('epoll_ctl', code)
         setKeepalive(first.client, { idle: 61 })
         setKeepalive(second.client, { idle: 61 })
-        // They would be watched when they have lasted for a moment.
-        await sleep(40)
         told.push({ set: state(first.client).TCP_KEEPIDLE, once: first.log, twice: second.log })
         obey()
         setKeepalive(second.client, { idle: 62 })
@@ -148,6 +146,7 @@ describe.concurrent('watching is refused', () => {
       const full = fill()
       store.run('mine', () => setKeepalive(client, { idle: 61 }))
       closeFiles()
+      setKeepalive(client, { idle: 62 })
       const told = new Promise((resolve) => client.on('error', () => resolve(store.getStore())))
       await sleep(100)
       accepted.resetAndDestroy()

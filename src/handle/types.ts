@@ -33,6 +33,8 @@ export interface Connection {
   withDefaults: boolean
   /** Whether later `setKeepAlive(true, …)` calls of others are ignored. */
   held: boolean
+  /** Milliseconds without an acknowledgement that the sweep allows; 0 where it does not look. */
+  silence: number
   /** Whether watching it has been seen to: it is watched, will be if it lasts, or never can be. */
   followed: boolean
   /** Its place among those that have still to last. */

@@ -100,7 +100,7 @@ function begun(
   settings: Settings,
   { address, port }: ConnectRequest,
 ): void {
-  takeEffect(handle, connection, settings)
+  takeEffect(handle, connection, settings, true)
   if (debug.enabled) {
     debug('descriptor %d to %s port %d: %o', handle.fd, address, port, touched(settings))
   }
@@ -143,7 +143,7 @@ function setLate(this: Socket): void {
     connection.layers = layersOf(settings)
     connection.withDefaults = true
     connection.remembered = false
-    takeEffect(handle, connection, settings)
+    takeEffect(handle, connection, settings, false)
   })
 }
 

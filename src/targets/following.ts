@@ -1,12 +1,12 @@
 /**
- * A connection that was set is watched, and swept where slow readers are kept, once it has
- * lasted for a moment. Many are gone by then: a request, an answer, a close. What has died
- * within the moment is told when it begins to be watched.
+ * A connection that was set is watched, and swept where slow readers are kept. One that is
+ * new, because it was accepted or has just begun to connect, has to last for a moment first:
+ * many are gone by then, a request, an answer, a close. What has died within the moment is
+ * told when it begins to be watched.
  */
 import { AsyncResource } from 'node:async_hooks'
 import { BATCH, inBackground } from '../background.js'
 import { type Connection, connectionOf, hookTls, type TcpHandle } from '../handle.js'
-import { flatten } from '../layers.js'
 import { sweep, unsweep } from '../sweep.js'
 import { mayBeWatched, unwatch, watch } from '../watch.js'
 
@@ -18,10 +18,26 @@ let fresh: (TcpHandle | undefined)[] = []
 
 /** Follows the connection until its handle closes. */
 export function follow(handle: TcpHandle, connection: Connection): void {
+  prepare(connection)
+  begin(handle, connection)
+}
+
+function prepare(connection: Connection): void {
   connection.followed = true
   hookTls()
   // So that 'error' runs where the socket was set, not in another socket's context.
   if (mayBeWatched()) connection.resource ??= new AsyncResource('TCPKEEPALIVE', MANUAL)
+}
+
+function begin(handle: TcpHandle, connection: Connection): void {
+  // Where it is refused for now, the next call of a setter tries again.
+  connection.followed = watch(handle, connection)
+  if (connection.silence > 0) sweep(handle)
+}
+
+/** Follows the connection if it lasts. */
+export function followNew(handle: TcpHandle, connection: Connection): void {
+  prepare(connection)
   connection.place = fresh.push(handle) - 1
   if (connection.place > 0) return
   const timer = inBackground(() => setTimeout(momentIsOver, MOMENT_MS).unref())
@@ -52,10 +68,7 @@ function followAll(handles: readonly (TcpHandle | undefined)[], from: number): v
   for (let i = from; i < end; i++) {
     const handle = handles[i]
     const connection = handle === undefined ? undefined : connectionOf(handle)
-    if (handle === undefined || connection?.followed !== true) continue
-    // Where it is refused for now, the next call of a setter tries again.
-    connection.followed = watch(handle, connection)
-    if (flatten(connection.layers).silence > 0) sweep(handle)
+    if (handle !== undefined && connection?.followed === true) begin(handle, connection)
   }
-  if (end < handles.length) setImmediate(followAll, handles, end).unref()
+  if (end < handles.length) setImmediate(followAll, handles, end)
 }

@@ -14,7 +14,7 @@ import { addLayer, flatten, type Layers, layersOf } from '../layers.js'
 import { NO_VALUES, type Settings, UNTOUCHED } from '../settings.js'
 import { sweep, unsweep } from '../sweep.js'
 import { write } from '../write.js'
-import { follow, unfollow } from './following.js'
+import { follow, followNew, unfollow } from './following.js'
 
 /**
  * What was set on sockets that connect: for the descriptor that does not exist
@@ -38,6 +38,7 @@ export function newConnection(socket: Socket | undefined, layers: Layers): Conne
     remembered: false,
     withDefaults: false,
     held: false,
+    silence: 0,
     followed: false,
     place: 0,
     ticket: 0,
@@ -53,10 +54,11 @@ export function keep(
   connection: Connection,
   socket: Socket,
   settings: Settings,
+  connecting: boolean,
 ): void {
   addLayer(connection.layers, settings)
   if (!connection.remembered) remember(connection, socket, settings)
-  takeEffect(handle, connection, settings)
+  takeEffect(handle, connection, settings, connecting)
 }
 
 function remember(connection: Connection, socket: Socket, settings: Settings): void {
@@ -71,12 +73,23 @@ function remember(connection: Connection, socket: Socket, settings: Settings): v
 }
 
 /** What follows from having set a handle: it is held, watched and swept. */
-export function takeEffect(handle: TcpHandle, connection: Connection, settings: Settings): void {
+export function takeEffect(
+  handle: TcpHandle,
+  connection: Connection,
+  settings: Settings,
+  connecting: boolean,
+): void {
   const held = settings.held === 1
   if (connection.held !== held && settings.held >= 0) hold(handle, connection, held)
-  if (!connection.followed) follow(handle, connection)
-  else if (settings.silence > 0) sweep(handle)
-  if (settings.silence === 0) unsweep(handle)
+  if (settings.silence >= 0) bear(handle, connection, settings.silence)
+  if (!connection.followed) (connecting ? followNew : follow)(handle, connection)
+}
+
+/** What has yet to last is not swept before. */
+function bear(handle: TcpHandle, connection: Connection, silence: number): void {
+  connection.silence = silence
+  if (silence === 0) unsweep(handle)
+  else if (connection.followed) sweep(handle)
 }
 
 function hold(handle: TcpHandle, connection: Connection, held: boolean): void {

@@ -19,7 +19,7 @@ import { layersOf, merge, touched } from '../layers.js'
 import { native, TCP_INFO_UNACKED } from '../native.js'
 import { type Settings, UNTOUCHED } from '../settings.js'
 import { firstOption, write } from '../write.js'
-import { follow } from './following.js'
+import { followNew } from './following.js'
 import { newConnection, orDestroy } from './record.js'
 import { applyToSocket } from './socket.js'
 
@@ -259,6 +259,7 @@ function accepting(client: TcpHandle, record: ServerRecord): Refusal | undefined
   const connection = newConnection(undefined, layersOf(settings))
   attach(client, connection)
   connection.held = settings.held === 1
+  connection.silence = Math.max(0, settings.silence)
   return refusal
 }
 
@@ -291,5 +292,5 @@ function accepted(client: TcpHandle, socket: Socket, refusal: Refusal | undefine
     process.nextTick(() => owner.destroy(refusal.error))
     return
   }
-  follow(client, connection)
+  followNew(client, connection)
 }

@@ -34,7 +34,7 @@ export function applyToSocket(socket: Socket, settings: Settings): void {
   const connection = known ?? record(handle, socket, wanted.of(socket))
   // In a server's 'connection' event the record does not name its socket yet.
   if (connection.socket === undefined) connection.socket = unproxied(socket)
-  keep(handle, connection, socket, settings)
+  keep(handle, connection, socket, settings, connecting)
   if (connecting) boundConnect(handle, connection, connectedOrDestroy)
 }
 
