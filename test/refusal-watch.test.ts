@@ -206,9 +206,9 @@ describe.concurrent('looking is refused', () => {
       unplug(dead)
       dead.write('x')
       const timer = setInterval(() => live.write('x'), 100)
-      await sleep(800)
+      await sleep(1200)
       refuse('getsockopt', 'EPERM')
-      await sleep(3700)
+      await sleep(3300)
       const before = [...log]
       obey()
       const from = Date.now()
