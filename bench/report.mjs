@@ -183,7 +183,6 @@ export function report({ samples, counts, broke, runs, sizes, nativeAtLoad, mach
     heads,
     line('first `setKeepalive` of each, ns', 'setNs'),
     line('all of them, ms', 'setMs', 1),
-    line('watching all of them, a moment later, ms', 'followMs', 1),
     line('JavaScript heap per socket, bytes', 'heapBytes'),
     line('resident memory of the process per socket, bytes', 'rssBytes'),
     line('1 % die at once, unread: how many', 'dying'),
@@ -192,8 +191,8 @@ export function report({ samples, counts, broke, runs, sizes, nativeAtLoad, mach
     line('longest delay of the event loop meanwhile, ms', 'delayMs', 1),
     line('the same while nothing happens, ms', 'idleDelayMs', 1),
     line('the sweep: sockets whose peer does not read', 'waiting'),
-    line('processor time per socket and look, ns', 'sweepNs'),
-    line('processor time per look, ms', 'lookMs', 2),
+    line('time per socket and look, ns', 'sweepNs'),
+    line('time per look, ms', 'lookMs', 2),
     line('longest delay of the event loop with it, ms', 'sweepDelayMs', 1),
     line('live connections ended by it', 'ended'),
   ]
