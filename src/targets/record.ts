@@ -85,7 +85,7 @@ export function takeEffect(
   if (!connection.followed) (connecting ? followNew : follow)(handle, connection)
 }
 
-/** What has yet to last is not swept before. */
+/** What nobody follows yet is swept when that begins. */
 function bear(handle: TcpHandle, connection: Connection, silence: number): void {
   connection.silence = silence
   if (silence === 0) unsweep(handle)
