@@ -1,7 +1,7 @@
 /**
  * A field that this library alone can see on an object that is not its own: no key, no symbol,
- * nothing that a copy, a Proxy or util.inspect would show. Setting it costs a third of
- * WeakMap.set, reading it what any property costs.
+ * nothing that a copy, a Proxy or util.inspect would show. Setting it is cheaper than
+ * WeakMap.set, reading it costs what any property costs.
  */
 export interface HiddenField<T> {
   of(object: object): T | undefined
