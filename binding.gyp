@@ -7,7 +7,7 @@
   "targets": [
     {
       "target_name": "tcp_keepalive",
-      "sources": ["native/binding.cc"],
+      "sources": ["native/binding.cc", "native/watcher.cc"],
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
       "defines": [
         "NAPI_VERSION=8",
@@ -24,30 +24,30 @@
       "ldflags": ["-Wl,-z,relro", "-Wl,-z,now"],
       "conditions": [
         ["OS != 'win'", {
-          "sources": ["native/watcher_unix.cc"]
+          "sources": ["native/sockopt_unix.cc"]
         }],
         ["OS == 'linux'", {
-          "sources": ["native/sockopt_linux.cc", "native/watcher_linux.cc"]
+          "sources": ["native/sockopt_linux.cc", "native/poller_linux.cc"]
         }],
         ["OS == 'mac'", {
           "sources": [
             "native/sockopt_bsd.cc",
             "native/sockopt_darwin.cc",
-            "native/watcher_kqueue.cc"
+            "native/poller_kqueue.cc"
           ]
         }],
         ["OS == 'freebsd'", {
           "sources": [
             "native/sockopt_bsd.cc",
             "native/sockopt_freebsd.cc",
-            "native/watcher_kqueue.cc"
+            "native/poller_kqueue.cc"
           ]
         }],
         ["OS == 'win'", {
           "sources": [
             "native/sockopt_windows.cc",
             "native/find_socket_windows.cc",
-            "native/watcher_windows.cc"
+            "native/poller_windows.cc"
           ],
           "libraries": ["-lws2_32"]
         }],

@@ -17,6 +17,8 @@ namespace keepalive {
 
 namespace {
 
+struct Opened;
+
 // What one environment (the main thread, a worker) owns. Nothing is global.
 struct Environment {
   explicit Environment(Napi::Env env) : env(env) {}
@@ -33,12 +35,13 @@ struct Environment {
   napi_ref integers_reference = nullptr;
   napi_ref fields_reference = nullptr;
 
-  Watcher* watcher = nullptr;
+  // While something is watched.
+  Opened* opened = nullptr;
   napi_ref notify = nullptr;
-  napi_async_cleanup_hook_handle cleanup = nullptr;
 };
 
-constexpr size_t kIntegers = 2 * Watcher::kMaxNotices;
+// Room for every option, and for an address as text.
+constexpr size_t kIntegers = 16;
 
 // The arguments of one call.
 template <size_t kCount>
@@ -179,60 +182,102 @@ napi_value Sweep(napi_env env, napi_callback_info info) {
   return Number(env, 0);
 }
 
-void Notify(void* context, const Watcher::Notice* notices, int count) {
+void Notify(void* context, int descriptor, int ticket) {
   auto* environment = static_cast<Environment*>(context);
+  const napi_env env = environment->env;
   const Napi::HandleScope scope(environment->env);
-  for (int i = 0; i < count; i++) {
-    environment->integers[2 * i] = notices[i].descriptor;
-    environment->integers[2 * i + 1] = notices[i].ticket;
-  }
   napi_value global = nullptr;
   napi_value notify = nullptr;
-  napi_get_global(environment->env, &global);
-  napi_get_reference_value(environment->env, environment->notify, &notify);
-  // As from any event of the loop: ticks and microtasks run when it is done.
-  const napi_value argument = Number(environment->env, count);
-  napi_make_callback(environment->env, nullptr, global, notify, 1, &argument, nullptr);
+  napi_get_global(env, &global);
+  napi_get_reference_value(env, environment->notify, &notify);
+  // As from any event of the loop: ticks and microtasks run when it is done, and what it
+  // throws is an uncaught exception. Else it would be thrown out of the next call.
+  const napi_value arguments[] = {Number(env, descriptor), Number(env, ticket)};
+  if (napi_make_callback(env, nullptr, global, notify, 2, arguments, nullptr) !=
+      napi_pending_exception)
+    return;
+  napi_value exception = nullptr;
+  if (napi_get_and_clear_last_exception(env, &exception) == napi_ok)
+    napi_fatal_exception(env, exception);
 }
 
-// An environment ends while the event loop still holds the poll handle: the
-// asynchronous hook keeps it until libuv has let go.
-void OnCleanup(napi_async_cleanup_hook_handle handle, void* data) {
-  auto* environment = static_cast<Environment*>(data);
-  environment->cleanup = handle;
-  environment->watcher->Close(
-      [](void* cleanup) {
-        napi_remove_async_cleanup_hook(static_cast<napi_async_cleanup_hook_handle>(cleanup));
+// An environment ends while the event loop still holds the watcher: the asynchronous hook
+// keeps it until libuv has let go.
+struct Opened {
+  Environment* environment;
+  Watcher* watcher;
+  napi_async_cleanup_hook_handle cleanup;
+};
+
+void Shut(Opened* opened) {
+  if (opened->watcher == nullptr) return;
+  opened->watcher->Close(
+      [](void* data) {
+        auto* opened = static_cast<Opened*>(data);
+        napi_remove_async_cleanup_hook(opened->cleanup);
+        delete opened;
       },
-      handle);
-  environment->watcher = nullptr;
+      opened);
+  opened->watcher = nullptr;
+  opened->environment->opened = nullptr;
 }
 
-// open(notify): notify(count) is called with count pairs of descriptor and
-// ticket in the integers.
+// open(notify): notify(descriptor, ticket) is called when a watched connection has ended, and
+// notify(-1, 0) when the timer has expired.
 napi_value Open(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
   Environment* environment = Data(env);
   napi_ref notify = nullptr;
-  if (environment->watcher != nullptr || !arguments.Function(&notify)) return Number(env, kInvalid);
-  const int error = Watcher::Open(env, Notify, environment, &environment->watcher);
-  if (error == 0) {
-    environment->notify = notify;
-    napi_add_async_cleanup_hook(env, OnCleanup, environment, &environment->cleanup);
-  } else {
+  if (environment->opened != nullptr || !arguments.Function(&notify)) return Number(env, kInvalid);
+  auto* opened = new Opened{environment, nullptr, nullptr};
+  const int error = Watcher::Open(env, Notify, environment, &opened->watcher);
+  if (error != 0) {
     napi_delete_reference(env, notify);
+    delete opened;
+    return Number(env, error);
   }
-  return Number(env, error);
+  environment->notify = notify;
+  environment->opened = opened;
+  napi_add_async_cleanup_hook(
+      env, [](napi_async_cleanup_hook_handle, void* data) { Shut(static_cast<Opened*>(data)); },
+      opened, &opened->cleanup);
+  return Number(env, 0);
+}
+
+// shut(): what `open` has opened, which may be opened again.
+napi_value ShutWatcher(napi_env env, napi_callback_info) {
+  Environment* environment = Data(env);
+  if (environment->opened == nullptr) return Number(env, kInvalid);
+  Shut(environment->opened);
+  napi_delete_reference(env, environment->notify);
+  environment->notify = nullptr;
+  return Number(env, 0);
 }
 
 napi_value Watch(napi_env env, napi_callback_info info) {
   const Arguments<2> arguments(env, info);
   Socket socket;
   int ticket;
-  Watcher* watcher = Data(env)->watcher;
-  if (watcher == nullptr || !arguments.Descriptor(&socket) || !arguments.Integer(1, &ticket))
+  const Opened* opened = Data(env)->opened;
+  if (opened == nullptr || !arguments.Descriptor(&socket) || !arguments.Integer(1, &ticket))
     return Number(env, kInvalid);
-  return Number(env, watcher->Watch(socket, ticket));
+  return Number(env, opened->watcher->Watch(socket, ticket));
+}
+
+napi_value SetTimer(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  int milliseconds;
+  const Opened* opened = Data(env)->opened;
+  if (opened == nullptr || !arguments.Integer(0, &milliseconds) || milliseconds < 0)
+    return Number(env, kInvalid);
+  return Number(env, opened->watcher->SetTimer(milliseconds));
+}
+
+// now(): milliseconds of a clock that never goes back.
+napi_value Now(napi_env env, napi_callback_info) {
+  napi_value result = nullptr;
+  napi_create_int64(env, Milliseconds(), &result);
+  return result;
 }
 
 #if !defined(_WIN32)
@@ -298,6 +343,10 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   Export(env, exports, "unplug", Unplug);
   Export(env, exports, "watch", Watch);
   Export(env, exports, "open", Open);
+  Export(env, exports, "shut", ShutWatcher);
+  Export(env, exports, "setTimer", SetTimer);
+  Export(env, exports, "now", Now);
+  Export(env, exports, "unread", Ask<CountUnread>);
 #if defined(_WIN32)
   Export(env, exports, "findSocket", FindSocketByAddress);
 #else

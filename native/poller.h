@@ -1,15 +1,23 @@
-// The part of watcher_unix.cc that differs: epoll or kqueue. It is a descriptor
-// which the event loop polls, and which is readable when a connection has died.
+// The part of the watcher that differs: epoll or kqueue. libuv stops polling a socket that is not
+// being read, and so misses its end. A poller of our own is itself a descriptor that the event
+// loop polls; it is readable when a connection has ended.
 #pragma once
 
-#include "watcher.h"
+#include "sockopt.h"
 
 namespace keepalive {
 
+struct Notice {
+  int descriptor;
+  int ticket;
+};
+constexpr int kMaxNotices = 64;
+
 // Returns the descriptor or a negative errno.
 int OpenPoller();
-int AddToPoller(int poller, int socket, int ticket);
+void ClosePoller(int poller);
+int AddToPoller(int poller, Socket socket, int ticket);
 // Returns how many notices were written. What does not fit stays pending.
-int TakeNotices(int poller, Watcher::Notice* notices);
+int TakeNotices(int poller, Notice* notices);
 
 }  // namespace keepalive

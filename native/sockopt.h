@@ -49,6 +49,12 @@ int GetOption(Socket socket, Option option, int* value);
 // Takes the socket's pending error, which the kernel then forgets.
 int TakeError(Socket socket);
 
+// The bytes that have arrived and were not read.
+int CountUnread(Socket socket);
+
+// Of a clock that never goes back, and that no test can replace.
+int64_t Milliseconds();
+
 // Pulls the cable of this one socket (segments that arrive are dropped before
 // TCP sees them), or puts it back.
 int SetUnplugged(Socket socket, bool unplugged);

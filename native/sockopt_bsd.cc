@@ -24,12 +24,6 @@ int GetOption(int socket, Option option, int* value) {
   return 0;
 }
 
-int TakeError(int socket) {
-  int error = 0;
-  const int result = GetInt(socket, SOL_SOCKET, SO_ERROR, &error);
-  return result < 0 ? result : error;
-}
-
 int ReadPeerAddress(int socket, char* text, size_t size) {
   sockaddr_storage address{};
   socklen_t length = sizeof address;

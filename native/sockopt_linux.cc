@@ -48,12 +48,6 @@ int GetOption(int socket, Option option, int* value) {
   return GetInt(socket, kNames[option].level, kNames[option].name, value);
 }
 
-int TakeError(int socket) {
-  int error = 0;
-  const int result = GetInt(socket, SOL_SOCKET, SO_ERROR, &error);
-  return result < 0 ? result : error;
-}
-
 // Loopback and every real path deliver a TTL below 255, so a minimum of 255
 // drops all that arrives. An IPv6 socket carries IPv4 too where it is v4-mapped.
 int SetUnplugged(int socket, bool unplugged) {

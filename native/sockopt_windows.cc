@@ -70,6 +70,13 @@ int GetOption(Socket socket, Option option, int* value) {
   return error;
 }
 
+int CountUnread(Socket socket) {
+  u_long count = 0;
+  return ioctlsocket(socket, FIONREAD, &count) == 0 ? static_cast<int>(count) : LastError();
+}
+
+int64_t Milliseconds() { return static_cast<int64_t>(GetTickCount64()); }
+
 int TakeError(Socket socket) {
   int error = 0;
   const int result = GetInt(socket, SOL_SOCKET, SO_ERROR, &error);

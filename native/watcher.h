@@ -1,35 +1,63 @@
-// Tells when the kernel has given a connection up, also one that nobody reads.
+// Watches connections for their end, also those that are not being read, and keeps time.
 //
-// One per environment. It lives on the environment's own event loop, without a
-// thread or a timer, and keeps no process alive.
+// One per environment, on the environment's own event loop, without a thread. It keeps no
+// process alive. The timer is here because a test may replace every timer of JavaScript's.
 #pragma once
 
 #include <node_api.h>
+#include <uv.h>
 
-#include "sockopt.h"
+#include "host.h"
+#include "poller.h"
 
 namespace keepalive {
 
 class Watcher {
  public:
-  // One pending notice: which descriptor, and the number under which it was
-  // watched, because descriptors are reused at once.
-  struct Notice {
-    int descriptor;
-    int ticket;
-  };
-  static constexpr int kMaxNotices = 64;
-  using Notify = void (*)(void* context, const Notice* notices, int count);
+  // A connection has ended, by the number under which it is watched, because descriptors are
+  // reused at once; or, with kTimer for a descriptor, the timer has expired.
+  using Notify = void (*)(void* context, int descriptor, int ticket);
+  static constexpr int kTimer = -1;
 
   // Returns 0 and a watcher, or a negative errno.
   static int Open(napi_env env, Notify notify, void* context, Watcher** watcher);
+  // Where there is no descriptor left for a poller it fails now, and may succeed the next time.
   int Watch(Socket socket, int ticket);
-  // The memory outlives this call until the event loop has let go of it.
+  // Replaces what was set before.
+  int SetTimer(int milliseconds);
+  // The memory lasts until the event loop has let go of it; then `closed` is called.
   void Close(void (*closed)(void*), void* context);
 
- protected:
-  Watcher() = default;
-  ~Watcher() = default;
+ private:
+  struct Libuv {
+    decltype(&uv_poll_init) poll_init;
+    decltype(&uv_poll_start) poll_start;
+    decltype(&uv_timer_init) timer_init;
+    decltype(&uv_timer_start) timer_start;
+    decltype(&uv_update_time) update_time;
+    decltype(&uv_unref) unref;
+    decltype(&uv_close) close;
+
+    bool Load();
+  };
+
+  Watcher(const Libuv& uv, Notify notify, void* context)
+      : uv_(uv), notify_(notify), context_(context) {}
+
+  int OpenPoll();
+
+  static void OnReadable(uv_poll_t* poll, int status, int events);
+  static void OnTimer(uv_timer_t* timer);
+  static void OnClosed(uv_handle_t* handle);
+
+  Libuv uv_;
+  int poller_ = -1;
+  Notify notify_;
+  void* context_;
+  void (*closed_)(void*) = nullptr;
+  uv_poll_t poll_{};
+  uv_timer_t timer_{};
+  int open_handles_ = 1;  // The timer.
 };
 
 }  // namespace keepalive

@@ -1,8 +1,7 @@
 import { channel } from 'node:diagnostics_channel'
 import type { Socket } from 'node:net'
 import { type DeadPeerError, isDeadPeerError } from './dead-peer-error.js'
-import { type Connection, openDescriptor, type TcpHandle } from './handle.js'
-import { flatten } from './layers.js'
+import { openDescriptor, type TcpHandle } from './handle.js'
 import { native } from './native.js'
 import type { Settings } from './settings.js'
 
@@ -32,12 +31,17 @@ export interface DeadPeerMessage {
   }
 }
 
+interface Closing {
+  readonly handle: TcpHandle
+  readonly socket: Socket | undefined
+  readonly settings: Settings
+}
+
 const deadPeers = channel('tcp-keepalive:dead-peer')
 
 /** To be called when a handle closes, while it still has its descriptor. */
-export function publishDeadPeer(handle: TcpHandle, connection: Connection): void {
+export function publishDeadPeer({ handle, socket, settings }: Closing): void {
   if (!deadPeers.hasSubscribers) return
-  const { socket } = connection
   const error = socket?.errored
   if (socket === undefined || !isDeadPeerError(error)) return
   const message: DeadPeerMessage = {
@@ -46,7 +50,7 @@ export function publishDeadPeer(handle: TcpHandle, connection: Connection): void
     localAddress: socket.localAddress,
     localPort: socket.localPort,
     ...peer(handle),
-    settings: told(flatten(connection.layers)),
+    settings: told(settings),
   }
   deadPeers.publish(message)
 }

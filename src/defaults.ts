@@ -6,7 +6,7 @@ import { planDeadPeerTimeout, settingsOf } from './dead-peer.js'
 import { debug } from './debug.js'
 import { invalidType, invalidValue, received, unavailable, unpolluted } from './errors.js'
 import { type ConnectRequest, IS_NODE, NOT_NODE } from './handle.js'
-import { merge } from './layers.js'
+import { merge } from './merge.js'
 import { native } from './native.js'
 import type { SlowReader } from './plan.js'
 import {
@@ -15,8 +15,8 @@ import {
   type Settings,
   userTimeoutSettings,
 } from './settings.js'
-import { setDefaults } from './targets/connecting.js'
-import { setServerDefaults } from './targets/server.js'
+import { observeConnects } from './targets/connecting.js'
+import { observeListens } from './targets/server.js'
 
 /** Which sockets: `'client'` those that connect, `'server'` those that are accepted. */
 export type DefaultsScope = 'client' | 'server' | 'all'
@@ -88,12 +88,27 @@ export function installDefaults(options: DefaultsOptions): () => void {
   // Now, where there is somebody to tell, and not at each connection.
   native()
   installed.push(added)
-  setDefaults({ settingsFor, refused })
-  if (added.server) setServerDefaults({ settingsFor: serverSettings, refused })
+  observe()
   return () => {
     const index = installed.indexOf(added)
     if (index >= 0) installed.splice(index, 1)
+    observe()
   }
+}
+
+let ignoreConnects: (() => void) | undefined
+let ignoreListens: (() => void) | undefined
+
+/** Connects and listens are looked at while there is something to give. */
+function observe(): void {
+  if (!installed.some(({ client }) => client)) {
+    ignoreConnects?.()
+    ignoreConnects = undefined
+  } else ignoreConnects ??= observeConnects({ settingsFor, refused })
+  if (!installed.some(({ server }) => server)) {
+    ignoreListens?.()
+    ignoreListens = undefined
+  } else ignoreListens ??= observeListens({ settingsFor: serverSettings, refused })
 }
 
 const FIELDS = new Set(['keepalive', 'userTimeout', 'deadPeerTimeout', 'scope', 'filter'])

@@ -1,6 +1,7 @@
 import { Socket } from 'node:net'
+import { Connection } from './connection.js'
 import { invalidType, invalidValue, outOfRange } from './errors.js'
-import { connectionOf, handleOf, openDescriptor } from './handle.js'
+import { handleOf, openDescriptor } from './handle.js'
 import { getKeepalive } from './keepalive.js'
 import {
   type DetectionPath,
@@ -8,7 +9,6 @@ import {
   type DetectionTime,
   kernelDetectionTime,
 } from './kernel-rules.js'
-import { flatten } from './layers.js'
 import { native } from './native.js'
 import { rtoMaxForClosedWindow } from './plan.js'
 import { type Settings, UNTOUCHED } from './settings.js'
@@ -92,10 +92,10 @@ function checkedSettings(settings: object): DetectionSettings {
 function timeOfSocket(socket: Socket): DetectionTime {
   const inForce = getUserTimeout(socket)
   const handle = handleOf(socket)
-  const connection = handle ? connectionOf(handle) : undefined
-  const wanted = connection === undefined ? UNTOUCHED : flatten(connection.layers)
+  const connection = handle ? Connection.of(handle) : undefined
+  const wanted = connection?.settings ?? UNTOUCHED
   // While connecting the kernel has the connect's user timeout, and no bound on the RTO yet.
-  const later = socket.connecting
+  const later = socket.connecting || connection?.onEstablished !== undefined
   const settings: DetectionSettings = {
     ...getKeepalive(socket),
     connectTimeout: later || wanted.connectTimeout < 0 ? inForce : wanted.connectTimeout,

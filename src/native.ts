@@ -28,10 +28,21 @@ interface Binding {
   tcpInfo(descriptor: number): number
   /** 1 makes the peer go silent for this one socket, 0 plugs it in again. */
   unplug(descriptor: number, unplugged: number): number
-  /** Opens this environment's watcher: `notify` finds pairs of descriptor and ticket in `integers`. */
-  open(notify: (count: number) => void): number
-  /** Watches a descriptor for the kernel's verdict, under a ticket. */
+  /** The bytes that have arrived and were not read. */
+  unread(descriptor: number): number
+  /**
+   * Opens this environment's watcher. `notify` gets the descriptor and the ticket of each watched
+   * connection that has ended, and -1 when the timer has expired.
+   */
+  open(notify: (descriptor: number, ticket: number) => void): number
+  /** Closes it again. */
+  shut(): number
+  /** Watches a descriptor for the end of its connection, under a ticket. */
   watch(descriptor: number, ticket: number): number
+  /** Sets the watcher's one timer, which replaces what was set before. */
+  setTimer(ms: number): number
+  /** Milliseconds of a clock that never goes back, and that no test can replace. */
+  now(): number
   /** Everywhere but on Windows. */
   close?(descriptor: number): number
   /** On Windows: the descriptor of the socket with these addresses, `''` and 0 for a listener's remote one. */
@@ -48,6 +59,8 @@ export interface Native extends Omit<Binding, 'integers' | 'fields'> {
   readonly integers: Int32Array
   readonly bytes: Uint8Array
   readonly fields: Float64Array
+  /** As Node has loaded it: the same object for every copy of this package in this environment. */
+  readonly binding: Binding
 }
 
 let loaded: Native | undefined
@@ -75,6 +88,7 @@ function load(): Native {
     integers: new Int32Array(binding.integers),
     bytes: new Uint8Array(binding.integers),
     fields: new Float64Array(binding.fields),
+    binding,
   }
   return loaded
 }
@@ -102,8 +116,18 @@ function loadAdvice(cause: unknown): string {
   )
 }
 
-/** Where ReadTcpInfo of native/sockopt_linux.cc puts tcpi_unacked. */
-export const TCP_INFO_UNACKED = 9
+/** Where ReadTcpInfo of native/sockopt_linux.cc puts what is used inside. */
+export const TCP_INFO = {
+  retransmits: 1,
+  probes: 2,
+  rttUs: 5,
+  rttVariationUs: 6,
+  unacknowledged: 9,
+  sinceDataSent: 21,
+  sinceDataReceived: 22,
+  sinceAck: 23,
+  sendWindow: 26,
+} as const
 
 /** Splits a refusal of `set` or `get` into the option's index and the (negative) errno. */
 export function refusal(result: number): { option: number; errno: number } {

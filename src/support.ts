@@ -1,7 +1,6 @@
-import { IS_NODE, NOT_NODE } from './handle.js'
+import { IS_NODE, loop, NOT_NODE } from './handle.js'
 import { native } from './native.js'
 import { NO_TCP_INFO } from './tcp-info.js'
-import { watchable } from './watch.js'
 
 /** Per function: `true`, or the reason why this platform or runtime cannot. */
 export interface Support {
@@ -39,7 +38,7 @@ function watching(): true | string {
   const loads = binary()
   if (loads !== true) return loads
   return (
-    watchable() === 0 ||
+    (process.platform !== 'win32' && loop().watches) ||
     'This runtime or system has no event loop to watch on: an error of a socket that nobody reads arrives when it is read again.'
   )
 }

@@ -3,11 +3,9 @@
  * readers: looks, twice a second, at when each peer has last acknowledged anything
  * while something waits for it.
  */
-
-import { constants } from 'node:os'
-import { BATCH, inBackground } from './background.js'
+import type { Connection } from './connection.js'
 import { debug } from './debug.js'
-import { type Connection, connectionOf, openDescriptor, type TcpHandle } from './handle.js'
+import { loop, openDescriptor, type TcpHandle } from './handle.js'
 import { SWEEP_PERIOD } from './kernel-rules.js'
 import { native } from './native.js'
 import {
@@ -16,9 +14,9 @@ import {
   rtoMaxForClosedWindow,
   rtoMaxForStuckData,
 } from './plan.js'
+import type { Reader } from './reader.js'
 import { NO_VALUES } from './settings.js'
 import { type SystemDefaults, systemDefaults } from './system-defaults.js'
-import { giveUp, present } from './watch.js'
 import { write } from './write.js'
 
 interface Waiting {
@@ -45,67 +43,79 @@ const NOTHING: Waiting = {
   looked: -Infinity,
 }
 
-const waiting = new Map<TcpHandle, Waiting>()
-let timer: NodeJS.Timeout | undefined
-let host: SystemDefaults | undefined
-
-/** Begins to look at a connection. */
-export function sweep(handle: TcpHandle): void {
-  if (!waiting.has(handle)) waiting.set(handle, { ...NOTHING })
-  timer ??= inBackground(() => setInterval(look, SWEEP_PERIOD).unref())
+interface Swept extends Waiting {
+  /** Of a peer that is dead, while the program may still be reading what it has sent. */
+  reader?: Reader | undefined
 }
 
-/** To be called when nothing keeps slow readers any more, and when the handle closes. */
-export function unsweep(handle: TcpHandle): void {
-  if (!waiting.delete(handle) || waiting.size > 0) return
-  clearInterval(timer)
-  timer = undefined
+const swept = new Map<Connection, Swept>()
+let host: SystemDefaults | undefined
+let isRunning = false
+
+/** Begins to look at a connection, until it closes or nothing keeps slow readers any more. */
+export function sweep(connection: Connection): void {
+  if (!swept.has(connection)) swept.set(connection, { ...NOTHING })
+  if (isRunning) return
+  isRunning = true
+  loop().after(SWEEP_PERIOD, look)
 }
 
 /** Bits of what the sweep answers, below the milliseconds. */
 const CLOSED = 1
 const IN_FLIGHT = 2
 
+/** So many connections at a time: between two batches the event loop goes round. */
+const BATCH = 1000
+
 const numbers = new Int32Array(4 * BATCH)
 
-let underWay = false
-
 function look(): void {
-  // A busy loop may not have come to the end of the last one.
-  if (!underWay) lookAt(waiting.entries())
+  lookAt(swept.entries())
 }
 
-function lookAt(rest: Iterable<[TcpHandle, Waiting]>): void {
-  const batch: [TcpHandle, Waiting][] = []
+function establish(connection: Connection): void {
+  const { onEstablished, socket } = connection
+  if (onEstablished === undefined || socket === undefined || socket.connecting) return
+  connection.onEstablished = undefined
+  onEstablished()
+}
+
+function lookAt(rest: Iterable<[Connection, Swept]>): void {
+  const batch: [Connection, Swept][] = []
   for (const entry of rest) {
-    numbers[4 * batch.length] = openDescriptor(entry[0])
+    const [connection] = entry
+    if (!connection.closed) establish(connection)
+    const { closed, settings, onEstablished } = connection
+    if (closed || (settings.silence <= 0 && onEstablished === undefined)) {
+      swept.delete(connection)
+      continue
+    }
+    numbers[4 * batch.length] = openDescriptor(connection.handle)
     if (batch.push(entry) === BATCH) break
   }
-  native().sweep(numbers.buffer, batch.length)
-  underWay = batch.length === BATCH
-  if (underWay) setImmediate(lookAt, rest)
-  const now = performance.now()
-  const silent: [TcpHandle, Connection][] = []
-  for (const [index, [handle, state]] of batch.entries()) {
-    const connection = connectionOf(handle)
+  const { sweep, now: clock } = native()
+  sweep(numbers.buffer, batch.length)
+  const now = clock()
+  // A descriptor that closes has its number reused: the answers are taken before anything ends.
+  const silent = batch.filter(([{ handle, settings }, state], index) => {
     const at = 4 * index
-    const answer = numbers[at] as number
-    const acknowledged = numbers[at + 1] as number
-    const asked = numbers[at + 2] as number
-    const timeouts = numbers[at + 3] as number
-    // A refusal of the kernel's to say is no sign of life, and none of death.
-    if (connection === undefined || answer < 0) continue
-    const outstanding = { answer, acknowledged, asked, timeouts, now }
-    if (isSilent(handle, state, connection.silence, outstanding)) {
-      silent.push([handle, connection])
+    const outstanding = {
+      answer: numbers[at] as number,
+      acknowledged: numbers[at + 1] as number,
+      asked: numbers[at + 2] as number,
+      timeouts: numbers[at + 3] as number,
+      now,
     }
-  }
-  for (const [handle, connection] of silent) {
-    // On its way to another process the socket is no longer this one's to end.
-    if (present(handle, connection, connection.ticket) === undefined) continue
-    debug('nothing acknowledged for %d ms', connection.silence)
-    giveUp(connection, -constants.errno.ETIMEDOUT)
-  }
+    // A refusal of the kernel's to say is no sign of life, and none of death.
+    if (outstanding.answer < 0) return false
+    const isDead = settings.silence > 0 && isSilent(handle, state, settings.silence, outstanding)
+    if (!isDead) state.reader = undefined
+    return isDead
+  })
+  if (batch.length === BATCH) loop().after(0, () => lookAt(rest))
+  else if (swept.size > 0) loop().after(SWEEP_PERIOD, look)
+  else isRunning = false
+  for (const [connection, state] of silent) state.reader = connection.conclude(state.reader)
 }
 
 /** The kernel counts the time since an answer in ticks of up to ten milliseconds. */

@@ -1,10 +1,10 @@
 /** How Node names what it hides: the prototype of its TCP handles, and whose a handle is. */
-import { Socket } from 'node:net'
+import net, { Socket } from 'node:net'
 import { property } from '../errors.js'
 import { IS_NODE } from './descriptor.js'
 import type { TcpHandle } from './types.js'
 
-/** The handle's own properties of this library are not enumerable: they are nobody's business. */
+/** What this library puts on objects of Node's is not enumerable: it is no program's business. */
 export function define(object: object, key: PropertyKey, value: unknown): void {
   Object.defineProperty(object, key, property({ value, writable: true, configurable: true }))
 }
@@ -18,29 +18,36 @@ interface Internals {
 
 let internals: Internals | null | undefined
 
-/** Undefined in a runtime whose sockets are not made like Node's. */
+/** Null in a runtime whose sockets are not made like Node's. */
 export function nodeInternals(): Internals | null {
   if (internals === undefined) internals = discover()
   return internals
 }
 
-/** A socket that is about to look up a name has its handle already, and never gets further. */
+/** From a handle that is bound, as node:cluster makes them, and never listens or connects. */
 function discover(): Internals | null {
   if (!IS_NODE) return null
-  const throwaway = new Socket()
-  throwaway.on('error', () => {})
-  throwaway.connect({ port: 1, host: 'tcp-keepalive.invalid', lookup() {} })
-  const handle = rawHandle(throwaway)
-  // destroy() would open process.stderr, which a program may never want.
-  Object.assign(throwaway, { _handle: null })
-  handle?.close()
-  if (handle === null || handle === undefined || handle.constructor?.name !== 'TCP') return null
+  const handle = boundHandle('0.0.0.0', 4) ?? boundHandle('::', 6)
+  if (handle?.constructor?.name !== 'TCP') return null
+  const options: object = { handle, manualStart: true }
+  const throwaway = new Socket(options)
   const owner = Object.getOwnPropertySymbols(handle).find(
     (key) => key.description === 'owner_symbol',
   )
+  // destroy() would open process.stderr, which a program may never want.
+  Object.assign(throwaway, { _handle: null })
+  handle.close()
   return owner === undefined
     ? null
     : { prototype: Object.getPrototypeOf(handle) as TcpHandle, owner }
+}
+
+function boundHandle(address: string, family: 4 | 6): TcpHandle | undefined {
+  const { _createServerHandle: create } = net as unknown as {
+    _createServerHandle?(address: string, port: number, family: number): TcpHandle | number
+  }
+  const handle = create?.(address, 0, family)
+  return typeof handle === 'object' ? handle : undefined
 }
 
 export type AnyHandle = TcpHandle & { _parent?: AnyHandle }
@@ -49,17 +56,9 @@ export function rawHandle(socket: Socket): AnyHandle | null | undefined {
   return (socket as unknown as { _handle?: AnyHandle | null })._handle
 }
 
-/** The TLSSocket over a handle that was made for another address of the same connect. */
-export const reinitialized: WeakMap<TcpHandle, Socket> = new WeakMap()
-
-/** Whose a handle is: a socket's, a server's. */
-export function ownerOf(handle: TcpHandle): unknown {
-  const key = nodeInternals()?.owner
-  if (key === undefined) return undefined
-  return (handle as unknown as Record<symbol, unknown>)[key] ?? reinitialized.get(handle)
-}
-
+/** The socket of a handle, under TLS over another socket that one. */
 export function socketOf(handle: TcpHandle): Socket | undefined {
-  const owner = ownerOf(handle)
+  const key = nodeInternals()?.owner
+  const owner = key === undefined ? undefined : (handle as never as Record<symbol, unknown>)[key]
   return owner instanceof Socket ? owner : undefined
 }

@@ -1,28 +1,7 @@
 /** Listeners, and what they accept. */
 import type { Server, Socket } from 'node:net'
-import { define, nodeInternals, ownerOf, socketOf } from './internals.js'
+import { define, nodeInternals, socketOf } from './internals.js'
 import type { TcpHandle } from './types.js'
-
-/** Hears of each listener of this environment, right before the kernel opens it. */
-export type ListenListener = (handle: TcpHandle, server: Server) => void
-
-const listenListeners: ListenListener[] = []
-
-/** So that the settings are on the listener before the first handshake. */
-export function onListening(listener: ListenListener): void {
-  listenListeners.push(listener)
-  if (listenListeners.length > 1) return
-  const prototype = nodeInternals()?.prototype
-  if (prototype === undefined) return
-  const original = prototype.listen
-  define(prototype, 'listen', function listen(this: TcpHandle, backlog: number): number {
-    const server = ownerOf(this)
-    if (server !== undefined) {
-      for (const listener of listenListeners) listener(this, server as Server)
-    }
-    return Reflect.apply(original, this, [backlog]) as number
-  })
-}
 
 /**
  * Calls back when the server's `listen` has come to a handle of whatever kind, before

@@ -3,7 +3,6 @@ import type { Socket } from 'node:net'
 import { invalidValue, notSupported, SocketOptionError } from '../errors.js'
 import { native } from '../native.js'
 import type { SocketOptionName } from '../socket-options.js'
-import { connectionOf } from './connection.js'
 import { type AnyHandle, nodeInternals, rawHandle, socketOf } from './internals.js'
 import type { TcpHandle } from './types.js'
 
@@ -14,11 +13,6 @@ import type { TcpHandle } from './types.js'
 export function handleOf(socket: Socket): TcpHandle | null | undefined {
   const top = rawHandle(socket)
   if (top === null || top === undefined) return null
-  // One that has a record was found to be a TCP handle when it got it.
-  return typeof top === 'object' && connectionOf(top) !== undefined ? top : tcpHandle(socket, top)
-}
-
-function tcpHandle(socket: Socket, top: AnyHandle): TcpHandle | undefined {
   const prototype = nodeInternals()?.prototype
   if (prototype === undefined) return foreignHandle(socket, top)
   let handle: AnyHandle | null | undefined = top

@@ -2,9 +2,9 @@ import type { Agent } from 'node:http'
 import { Socket } from 'node:net'
 import { invalidType } from '../errors.js'
 import { define } from '../handle.js'
-import { merge } from '../layers.js'
+import { merge } from '../merge.js'
 import type { Settings } from '../settings.js'
-import { orDestroy } from './record.js'
+import { orDestroy } from './own-settings.js'
 import { applyToSocket } from './socket.js'
 
 type Created = (error: Error | null, socket?: unknown) => void

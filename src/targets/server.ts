@@ -1,38 +1,36 @@
-import { subscribe } from 'node:diagnostics_channel'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { Server, Socket } from 'node:net'
+import { Connection } from '../connection.js'
 import { debug } from '../debug.js'
 import { notSupported, SocketOptionError } from '../errors.js'
 import {
-  attach,
-  connectionOf,
-  hookTls,
+  hang,
+  hook,
+  hooksOf,
   IS_NODE,
   isTcpHandle,
   listenerOf,
+  type Observer,
   onAccepting,
   onListened,
-  onListening,
-  openDescriptor,
+  type ServerHooks,
   type TcpHandle,
 } from '../handle.js'
-import { layersOf, merge, touched } from '../layers.js'
-import { native, TCP_INFO_UNACKED } from '../native.js'
+import { merge, touched } from '../merge.js'
+import { native, TCP_INFO } from '../native.js'
 import { type Settings, UNTOUCHED } from '../settings.js'
 import { firstOption, write } from '../write.js'
-import { followNew } from './following.js'
-import { newConnection, orDestroy } from './record.js'
+import { orDestroy, takeEffect } from './own-settings.js'
 import { applyToSocket } from './socket.js'
 
 /** What was set on a server, for as long as it lives, whether it listens or not. */
-interface ServerRecord {
+interface ServerRecord extends ServerHooks {
   /** What was set on this very server; nothing where it has the defaults only. */
   own: Settings | undefined
   /** The defaults, where it has begun to listen with some. */
   given: Settings | undefined
   /** Both. */
   settings: Settings
-  /** Node's own option, as it was before this library used it. */
-  readonly keepAlive: boolean
   /** The handle whose connections are seen. */
   listener: TcpHandle | undefined
   /** Whether accepted connections have the listener's options already. */
@@ -43,14 +41,16 @@ interface ServerRecord {
   refusal: unknown
 }
 
-const servers = new WeakMap<Server, ServerRecord>()
+function recordOf(server: Server): ServerRecord | undefined {
+  return hooksOf(server)
+}
 
 /** tcp(7): accepted sockets inherit; FreeBSD's syncache copies likewise. */
 const PLATFORM_INHERITS = process.platform === 'linux' || process.platform === 'freebsd'
 
 /** Sets what the server accepts from now on. */
 export function applyToServer(server: Server, settings: Settings): void {
-  const record = servers.get(server) ?? newRecord(server)
+  const record = recordOf(server) ?? newRecord()
   if (!IS_NODE) {
     applyToForeignServer(server, record, settings)
     return
@@ -59,11 +59,10 @@ export function applyToServer(server: Server, settings: Settings): void {
   if (listener !== null) adoptListener(listener, record, settings)
   const { own } = record
   record.own = own === undefined ? settings : merge(own, settings)
-  combine(server, record)
+  combine(record)
   if (own !== undefined) return
-  servers.set(server, record)
-  hookListens()
-  hookTls()
+  hook()
+  hang(server, record)
   onListened(server, () => listened(server, record))
 }
 
@@ -71,8 +70,8 @@ export function applyToServer(server: Server, settings: Settings): void {
 function applyToForeignServer(server: Server, record: ServerRecord, settings: Settings): void {
   refusePath(server, settings)
   record.settings = merge(record.settings, settings)
-  if (servers.has(server)) return
-  servers.set(server, record)
+  if (recordOf(server) !== undefined) return
+  hang(server, record)
   const accepted = (socket: Socket) => {
     orDestroy(socket, () => applyToSocket(socket, record.settings))
   }
@@ -103,33 +102,25 @@ function notOnPort(settings: Settings): SocketOptionError {
   )
 }
 
-function newRecord(server: Server): ServerRecord {
-  const { keepAlive } = server as unknown as { keepAlive: boolean }
+function newRecord(): ServerRecord {
   return {
     own: undefined,
     given: undefined,
     settings: UNTOUCHED,
-    keepAlive,
     listener: undefined,
     inherits: false,
     older: 0,
     refusal: undefined,
+    listening(handle) {
+      if (this.own !== undefined) tryAdopt(handle, this, this.own)
+    },
   }
 }
 
-/**
- * Node's own option would write its delay, 1 and 10 over what is inherited. With ours held on
- * the handle it only keeps Node's cache in step, before the first 'connection'.
- */
-function keepNodeInStep(server: Server, { settings, keepAlive }: ServerRecord): void {
-  ;(server as unknown as { keepAlive: boolean }).keepAlive = settings.held === 1 || keepAlive
-}
-
-function combine(server: Server, record: ServerRecord): void {
+function combine(record: ServerRecord): void {
   const { own, given } = record
   if (own === undefined || given === undefined) record.settings = own ?? given ?? UNTOUCHED
   else record.settings = merge(given, own)
-  keepNodeInStep(server, record)
 }
 
 /** What every server of this environment gets, where nobody has set the server itself. */
@@ -140,47 +131,45 @@ export interface ServerDefaults {
 
 let defaults: ServerDefaults | undefined
 
-/** Gives each server that begins to listen from now on these settings first. */
-export function setServerDefaults(given: ServerDefaults): void {
-  if (defaults !== undefined) return
+/** Gives each server that begins to listen from now on these settings first. Returns the undo. */
+export function observeListens(given: ServerDefaults): () => void {
   defaults = given
-  hookListens()
-  hookTls()
+  const observer: Observer = {
+    listening: applyDefaults,
+  }
   // A cluster worker's stand-in for a listener is seen here only.
-  subscribe('tracing:net.server.listen:asyncEnd', (message) => {
+  const listened = (message: unknown): void => {
     const { server } = message as { server: Server }
     const handle = listenerOf(server)
     if (handle !== null && isStandIn(handle)) applyDefaults(handle, server)
-  })
+  }
+  const observers = hook()?.observers
+  observers?.add(observer)
+  subscribe(LISTENED, listened)
+  return () => {
+    observers?.delete(observer)
+    unsubscribe(LISTENED, listened)
+  }
 }
+
+const LISTENED = 'tracing:net.server.listen:asyncEnd'
 
 function applyDefaults(handle: TcpHandle, server: Server): void {
   const given = defaults?.settingsFor()
-  const record = servers.get(server) ?? newRecord(server)
-  record.given = undefined
+  const record = recordOf(server) ?? newRecord()
+  // Two copies of this package: the later wins, field by field.
+  if (record.listener !== handle) record.given = undefined
   try {
     if (given !== undefined) {
       adoptListener(handle, record, given)
-      record.given = given
-      servers.set(server, record)
+      record.given = merge(record.given ?? UNTOUCHED, given)
+      hang(server, record)
       debug('a listener: %o', touched(given))
     }
   } catch (error) {
     defaults?.refused(server, error)
   }
-  combine(server, record)
-}
-
-let hooked = false
-
-function hookListens(): void {
-  if (hooked) return
-  hooked = true
-  onListening((handle, server) => {
-    applyDefaults(handle, server)
-    const record = servers.get(server)
-    if (record?.own !== undefined) tryAdopt(handle, record, record.own)
-  })
+  combine(record)
 }
 
 function tryAdopt(handle: TcpHandle, record: ServerRecord, own: Settings): void {
@@ -236,7 +225,7 @@ const NODE_BACKLOG = 511
 /** How many connections wait to be accepted: tcp_get_info() tells it as a listener's tcpi_unacked. */
 function acceptQueue(listener: TcpHandle): number {
   const { tcpInfo, fields } = native()
-  return tcpInfo(listener.fd) < 0 ? NODE_BACKLOG : (fields[TCP_INFO_UNACKED] as number)
+  return tcpInfo(listener.fd) < 0 ? NODE_BACKLOG : (fields[TCP_INFO.unacknowledged] as number)
 }
 
 interface Refusal {
@@ -256,10 +245,10 @@ function accepting(client: TcpHandle, record: ServerRecord): Refusal | undefined
     if (own !== undefined) refusal = writeTo(client, own, true) ?? refusal
   }
   if (settings === UNTOUCHED) return refusal
-  const connection = newConnection(undefined, layersOf(settings))
-  attach(client, connection)
-  connection.held = settings.held === 1
-  connection.silence = Math.max(0, settings.silence)
+  const connection = Connection.at(client, undefined)
+  if (refusal?.fatal === true) return refusal
+  const isOwn = record.own !== undefined && record.own.held >= 0
+  connection.take(settings, isOwn ? 'for a setter' : 'for defaults')
   return refusal
 }
 
@@ -280,17 +269,16 @@ function writeTo(client: TcpHandle, settings: Settings, fatal: boolean): Refusal
   }
 }
 
-/** Under TLS the record names the TLSSocket by now. */
+/** Under TLS the connection names the TLSSocket by now. */
 function accepted(client: TcpHandle, socket: Socket, refusal: Refusal | undefined): void {
-  const connection = connectionOf(client)
   if (refusal?.fatal === false) defaults?.refused(socket, refusal.error)
-  if (connection === undefined) return
+  const connection = Connection.of(client)
+  if (connection === undefined || connection.closed) return
   connection.socket ??= socket
-  if (openDescriptor(client) < 0) return
   if (refusal?.fatal === true) {
     const owner = connection.socket
     process.nextTick(() => owner.destroy(refusal.error))
     return
   }
-  followNew(client, connection)
+  takeEffect(connection, connection.settings, 'for defaults')
 }

@@ -1,9 +1,8 @@
 import type { Socket } from 'node:net'
+import { Connection } from '../connection.js'
 import { socketClosed, unavailable } from '../errors.js'
 import {
-  connectionOf,
   handleOf,
-  hookTls,
   isBoundOnly,
   NEEDS_CONNECTION,
   notTcp,
@@ -12,11 +11,9 @@ import {
   type TcpHandle,
   unproxied,
 } from '../handle.js'
-import { addLayer, flatten, type Layers, layersOf } from '../layers.js'
 import { forConnect, type Settings, UNTOUCHED } from '../settings.js'
 import { firstOption, writeTo } from '../write.js'
-import { hookConnects } from './connecting.js'
-import { boundConnect, connectedOrDestroy, keep, orDestroy, record, wanted } from './record.js'
+import { connectBegan, OwnSettings, orDestroy, takeEffect } from './own-settings.js'
 
 /** Sets a socket now, or the moment it has a descriptor. */
 export function applyToSocket(socket: Socket, settings: Settings): void {
@@ -29,13 +26,13 @@ export function applyToSocket(socket: Socket, settings: Settings): void {
   }
   const connecting =
     socket.connecting || (settings.connectTimeout >= 0 && isBoundOnly(socket, descriptor))
-  const known = connectionOf(handle)
   writeTo(descriptor, connecting ? forConnect(settings) : settings)
-  const connection = known ?? record(handle, socket, wanted.of(socket))
-  // In a server's 'connection' event the record does not name its socket yet.
-  if (connection.socket === undefined) connection.socket = unproxied(socket)
-  keep(handle, connection, socket, settings, connecting)
-  if (connecting) boundConnect(handle, connection, connectedOrDestroy)
+  OwnSettings.add(socket, settings)
+  const connection = Connection.at(handle, socket)
+  // In a server's 'connection' event the connection does not name its socket yet.
+  connection.socket ??= unproxied(socket)
+  takeEffect(connection, settings, 'for a setter')
+  if (socket.connecting) connectBegan(connection, orDestroy)
 }
 
 /** The descriptor, asked for once; negative where the settings have to wait for it. */
@@ -59,45 +56,30 @@ function applyLater(
   settings: Settings,
 ): void {
   if (handle === undefined) throw notTcp(socket, 'setsockopt', firstOption(settings))
-  if (!NEEDS_CONNECTION) hookConnects()
-  hookTls()
-  const earlier = wanted.of(socket)
-  const layers = earlier ?? layersOf(UNTOUCHED)
-  addLayer(layers, settings)
-  if (earlier === undefined) wanted.set(socket, layers)
+  const isFirst = OwnSettings.add(socket, settings)
   if (NEEDS_CONNECTION) {
-    if (earlier === undefined) socket.prependOnceListener('connect', applyWanted)
+    if (isFirst) socket.prependOnceListener('connect', applyOwn)
     return
   }
   if (handle === null) {
     // Where it goes is not known yet, and a path has no TCP connect that the hook could see.
-    if (earlier === undefined) socket.prependOnceListener('connect', refuseUnlessTcp)
+    if (isFirst) socket.prependOnceListener('connect', refuseUnlessTcp)
     return
   }
   // TLS over a socket that is connecting: the handle is that socket's, so is the connect.
-  const connection = connectionOf(handle) ?? record(handle, socket, layersBelow(handle) ?? layers)
-  if (connection.layers !== layers) addLayer(connection.layers, settings)
-}
-
-/** What was set on the socket of a handle, under TLS another than the one that is set now. */
-function layersBelow(handle: TcpHandle): Layers | undefined {
-  const below = socketOf(handle)
-  return below === undefined ? undefined : wanted.of(below)
-}
-
-function wantedBy(socket: Socket): Settings {
-  const layers: Layers | undefined = wanted.of(socket)
-  return layers === undefined ? UNTOUCHED : flatten(layers)
+  Connection.at(handle, socket)
+  const connects = socketOf(handle)
+  if (connects !== undefined && connects !== socket) OwnSettings.add(connects, settings)
 }
 
 /** Where nothing can be set before, and so nothing bounds the connect. */
-function applyWanted(this: Socket): void {
-  orDestroy(this, () => applyToSocket(this, wantedBy(this)))
+function applyOwn(this: Socket): void {
+  orDestroy(this, () => applyToSocket(this, OwnSettings.of(this) ?? UNTOUCHED))
 }
 
 function refuseUnlessTcp(this: Socket): void {
   orDestroy(this, () => {
     if (handleOf(this) !== undefined) return
-    throw notTcp(this, 'setsockopt', firstOption(wantedBy(this)))
+    throw notTcp(this, 'setsockopt', firstOption(OwnSettings.of(this) ?? UNTOUCHED))
   })
 }

@@ -24,6 +24,8 @@ int OpenPoller() {
   return queue;
 }
 
+void ClosePoller(int poller) { close(poller); }
+
 int AddToPoller(int poller, int socket, int ticket) {
   struct kevent change;
   EV_SET(&change, static_cast<uintptr_t>(socket), EVFILT_READ, EV_ADD | EV_CLEAR, NOTE_LOWAT,
@@ -31,10 +33,10 @@ int AddToPoller(int poller, int socket, int ticket) {
   return kevent(poller, &change, 1, nullptr, 0, nullptr) == 0 ? 0 : -errno;
 }
 
-int TakeNotices(int poller, Watcher::Notice* notices) {
-  struct kevent events[Watcher::kMaxNotices];
+int TakeNotices(int poller, Notice* notices) {
+  struct kevent events[kMaxNotices];
   const timespec now{};
-  const int count = kevent(poller, nullptr, 0, events, Watcher::kMaxNotices, &now);
+  const int count = kevent(poller, nullptr, 0, events, kMaxNotices, &now);
   int told = 0;
   for (int i = 0; i < count; i++) {
     // With EV_EOF, fflags is the socket's error.

@@ -3,6 +3,7 @@
 // silent for the whole life of a healthy connection. Edge-triggered, because
 // one notice per death is enough. A closed descriptor leaves by itself.
 #include <sys/epoll.h>
+#include <unistd.h>
 
 #include <cerrno>
 
@@ -15,6 +16,8 @@ int OpenPoller() {
   return epoll < 0 ? -errno : epoll;
 }
 
+void ClosePoller(int poller) { close(poller); }
+
 int AddToPoller(int poller, int socket, int ticket) {
   epoll_event event{};
   event.events = EPOLLET;
@@ -23,9 +26,9 @@ int AddToPoller(int poller, int socket, int ticket) {
   return epoll_ctl(poller, EPOLL_CTL_ADD, socket, &event) == 0 ? 0 : -errno;
 }
 
-int TakeNotices(int poller, Watcher::Notice* notices) {
-  epoll_event events[Watcher::kMaxNotices];
-  const int count = epoll_wait(poller, events, Watcher::kMaxNotices, 0);
+int TakeNotices(int poller, Notice* notices) {
+  epoll_event events[kMaxNotices];
+  const int count = epoll_wait(poller, events, kMaxNotices, 0);
   for (int i = 0; i < count; i++) {
     notices[i].descriptor = static_cast<int>(events[i].data.u64 & 0xffffffff);
     notices[i].ticket = static_cast<int>(events[i].data.u64 >> 32);

@@ -1,0 +1,276 @@
+/** What this library knows of one connection, from the moment it sets it until its handle closes. */
+import { AsyncResource } from 'node:async_hooks'
+import type { Socket } from 'node:net'
+import { constants } from 'node:os'
+import { publishDeadPeer } from './channel.js'
+import { debug } from './debug.js'
+import { systemError } from './errors.js'
+import {
+  define,
+  type HandleHooks,
+  handleOf,
+  hang,
+  hook,
+  hooksOf,
+  IS_NODE,
+  loop,
+  openDescriptor,
+  type TcpHandle,
+  unproxied,
+  type Watched,
+} from './handle.js'
+import { merge } from './merge.js'
+import { native, TCP_INFO } from './native.js'
+import { BEING_READ, Reader, type Stop } from './reader.js'
+import { LEAVE, type Settings, UNTOUCHED } from './settings.js'
+import { COUNT, IDLE, INTERVAL, RTO_MAX, USER_TIMEOUT } from './socket-options.js'
+import { type SystemDefaults, systemDefaults } from './system-defaults.js'
+import { type EndedConnection, isConclusion } from './verdict.js'
+
+/** Whether later `setKeepAlive(true, …)` calls are ignored, and for whose sake. */
+type Held = 'no' | 'for defaults' | 'for a setter'
+
+/** The context of a connection's `'error'`: that of the call which has set it first. */
+class Context extends AsyncResource {
+  /** It keeps no process alive, and is no open handle to those who look for them. */
+  hasRef(): boolean {
+    return false
+  }
+}
+
+/** Long enough for Node to report first what it finds itself. */
+const LOOK_MS = 20
+const NODE_FIRST_MS = 60
+/** A reader that was at work so recently gets what has arrived before the error. */
+const AT_WORK_MS = 1000
+
+export class Connection implements HandleHooks, Watched {
+  readonly handle: TcpHandle
+  /** The socket that the program holds: under TLS the TLSSocket, once there is one. */
+  socket: Socket | undefined
+  settings: Settings = UNTOUCHED
+  private held: Held = 'no'
+  /** The descriptor that is watched, and the number under which it is; 0 when it is not. */
+  private descriptor = -1
+  private ticket = 0
+  private context: Context | undefined
+  private stop: Stop = BEING_READ
+  /** What is still to be done once it is established. */
+  onEstablished: (() => void) | undefined
+  /** Has closed: there is nothing more to be done. */
+  closed = false
+
+  private constructor(handle: TcpHandle, socket: Socket | undefined) {
+    this.handle = handle
+    this.socket = socket
+    if (handle.reading === false) this.reading(false)
+  }
+
+  static of(handle: TcpHandle): Connection | undefined {
+    return hooksOf(handle)
+  }
+
+  static at(handle: TcpHandle, socket: Socket | undefined): Connection {
+    hook()
+    const known = Connection.of(handle)
+    if (known !== undefined && !known.closed) return known
+    const connection = new Connection(handle, socket === undefined ? socket : unproxied(socket))
+    hang(handle, connection)
+    if (!IS_NODE) hookForeign(handle, connection)
+    return connection
+  }
+
+  /** Settings that were written: they are remembered, held against others, and watched over. */
+  take(settings: Settings, held: Exclude<Held, 'no'>): void {
+    this.settings = merge(this.settings, settings)
+    if (settings.held === 0) this.held = 'no'
+    else if (settings.held === 1 && this.held !== 'for a setter') this.held = held
+    if (this.ticket === 0) this.watch()
+  }
+
+  /** Where it is refused for now, the next call of a setter tries again. */
+  private watch(): void {
+    const descriptor = openDescriptor(this.handle)
+    const result = loop().watch(descriptor, this)
+    if (result < 0) {
+      debug('descriptor %d is not watched: %d', descriptor, result)
+      return
+    }
+    this.descriptor = descriptor
+    this.ticket = result
+    this.context ??= new Context('TCPKEEPALIVE', { requireManualDestroy: true })
+  }
+
+  closing(): void {
+    if (this.closed) return
+    this.closed = true
+    publishDeadPeer(this)
+    this.context?.emitDestroy()
+    if (this.ticket !== 0) loop().unwatch(this.descriptor, this)
+    this.ticket = 0
+  }
+
+  secured(socket: Socket): void {
+    this.socket = socket
+  }
+
+  reading(on: boolean): void {
+    this.stop = on ? BEING_READ : { at: native().now(), length: this.socket?.readableLength ?? 0 }
+  }
+
+  ignoresKeepAlive(_: TcpHandle, enable: boolean, explicit: boolean): boolean {
+    if (this.held === 'no') return false
+    if (!enable) {
+      this.keepAliveOff()
+      return false
+    }
+    if (explicit && this.held === 'for defaults') {
+      debug("the program's own setKeepAlive on descriptor %d wins over defaults", this.handle.fd)
+      this.held = 'no'
+      const keepalive = { idle: LEAVE, interval: LEAVE, count: LEAVE, keepalive: LEAVE }
+      this.settings = { ...this.settings, ...keepalive }
+      return false
+    }
+    debug('setKeepAlive(true, …) is ignored on descriptor %d', this.handle.fd)
+    return true
+  }
+
+  keepAliveOff(): boolean {
+    const wasHeld = this.held !== 'no'
+    if (wasHeld) debug('setKeepAlive(false) is obeyed on descriptor %d', this.handle.fd)
+    this.held = 'no'
+    return wasHeld
+  }
+
+  /** The socket, while this connection is still its own: one on its way to another process is not. */
+  private present(): Socket | undefined {
+    const { socket, handle, descriptor } = this
+    return !this.closed &&
+      socket !== undefined &&
+      !socket.destroyed &&
+      handleOf(socket) === handle &&
+      (descriptor < 0 || handle.fd === descriptor)
+      ? socket
+      : undefined
+  }
+
+  ended(ticket: number): void {
+    const socket = ticket === this.ticket ? this.present() : undefined
+    // Node reports how a connect ends.
+    if (socket === undefined || socket.connecting) return
+    const outcome = this.outcome()
+    if (outcome === 'reset') return
+    const now = native().now()
+    const reader = new Reader(this.handle, socket, this.stop, now)
+    this.settle(reader, now + NODE_FIRST_MS, outcome === 'concluded', 0)
+  }
+
+  /** Read before anything else happens: what remains in TCP_INFO grows old. */
+  private outcome(): 'reset' | 'reset upon a question' | 'concluded' {
+    const { tcpInfo, get, fields, integers } = native()
+    // Where there is no TCP_INFO the watcher reports conclusions alone.
+    if (tcpInfo(this.descriptor) < 0) return 'concluded'
+    const ended: EndedConnection = {
+      retransmits: fields[TCP_INFO.retransmits] as number,
+      probes: fields[TCP_INFO.probes] as number,
+      rtt: (fields[TCP_INFO.rttUs] as number) / 1000,
+      rttVariation: (fields[TCP_INFO.rttVariationUs] as number) / 1000,
+      sinceDataSent: fields[TCP_INFO.sinceDataSent] as number,
+      sinceSegment: Math.min(
+        fields[TCP_INFO.sinceDataReceived] as number,
+        fields[TCP_INFO.sinceAck] as number,
+      ),
+      sendWindow: fields[TCP_INFO.sendWindow] as number,
+    }
+    if (ended.retransmits === 0 && ended.probes === 0) return 'reset'
+    host ??= systemDefaults()
+    const keepalive = (1 << IDLE) | (1 << INTERVAL) | (1 << COUNT)
+    if (get(this.descriptor, (1 << USER_TIMEOUT) | keepalive) !== 0) return 'reset upon a question'
+    const inForce = {
+      idle: integers[IDLE] as number,
+      interval: integers[INTERVAL] as number,
+      count: integers[COUNT] as number,
+      userTimeout: integers[USER_TIMEOUT] as number,
+      // An older kernel does not know the option.
+      rtoMax: get(this.descriptor, 1 << RTO_MAX) === 0 ? (integers[RTO_MAX] as number) : 120_000,
+    }
+    return isConclusion(ended, inForce, host) ? 'concluded' : 'reset upon a question'
+  }
+
+  /**
+   * Node comes first: what is still read belongs to the program, and what Node finds itself it
+   * reports itself. A peer that has lost the connection and says so is no dead peer as long as
+   * anything is left to read.
+   *
+   * @param taken An error that was taken from the kernel before, 0 for none.
+   */
+  private settle(reader: Reader, notBefore: number, concluded: boolean, taken: number): void {
+    const socket = this.present()
+    if (socket === undefined) return
+    const now = native().now()
+    const idle = reader.idle(this.handle, socket, now)
+    let error = taken
+    if (now >= notBefore && idle >= AT_WORK_MS && (concluded || this.isAllRead(socket, taken))) {
+      if (error === 0) error = native().takeError(this.descriptor)
+      // An orderly end: both sides have finished.
+      if (error === 0) return
+      if (error > 0 && (!isReset(error) || this.isAllRead(socket, error))) {
+        debug('descriptor %d: the kernel ended it with %d', this.descriptor, error)
+        this.end(-error)
+        return
+      }
+      // The kernel would not say, or says that it was a reset after all.
+      error = Math.max(0, error)
+    }
+    const again = (): void => this.settle(reader, notBefore, concluded && !isReset(error), error)
+    loop().after(now < notBefore + AT_WORK_MS ? LOOK_MS : 10 * LOOK_MS, again)
+  }
+
+  /** Whether nothing is left that Node would still deliver, and no consumer that has some in its hands. */
+  private isAllRead(socket: Socket, error: number): boolean {
+    if (socket.readableEnded) return true
+    // The peer had ended before: its end is still to be read.
+    if (error === constants.errno.EPIPE) return false
+    const consumers = socket.listenerCount('data') + socket.listenerCount('readable')
+    return consumers === 0 && socket.readableLength === 0 && native().unread(this.descriptor) === 0
+  }
+
+  /** Concludes that the peer is dead, unless the program is still reading what it has sent. */
+  conclude(reader: Reader | undefined): Reader | undefined {
+    const socket = this.present()
+    if (socket === undefined) return undefined
+    const now = native().now()
+    const known = reader ?? new Reader(this.handle, socket, this.stop, now)
+    if (known.idle(this.handle, socket, now) < AT_WORK_MS) return known
+    debug('nothing acknowledged for %d ms', this.settings.silence)
+    this.end(-constants.errno.ETIMEDOUT)
+    return undefined
+  }
+
+  /** As Node does when a read finds the kernel's error. */
+  private end(errno: number): void {
+    const destroy = (): void => {
+      this.socket?.destroy(systemError(errno, 'read'))
+    }
+    // Where nothing can be watched there is no context either.
+    if (this.context === undefined) destroy()
+    else this.context.runInAsyncScope(destroy)
+  }
+}
+
+let host: SystemDefaults | undefined
+
+function isReset(error: number): boolean {
+  return error === constants.errno.ECONNRESET || error === constants.errno.EPIPE
+}
+
+/** Without a prototype that all TCP handles share, each is hooked by itself. */
+function hookForeign(handle: TcpHandle, connection: Connection): void {
+  const { setKeepAlive } = handle
+  define(handle, 'setKeepAlive', (enable: boolean, ...delays: number[]): unknown =>
+    connection.ignoresKeepAlive(handle, enable, false)
+      ? 0
+      : setKeepAlive.call(handle, enable, ...delays),
+  )
+  connection.socket?.once('close', () => connection.closing())
+}

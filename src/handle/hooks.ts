@@ -1,0 +1,188 @@
+/**
+ * The hooks in Node's prototypes. They look at what hangs on the handle, the socket or the server
+ * at hand, and know nothing else: no connection, no settings, no copy of this package.
+ */
+import { type Server, Socket } from 'node:net'
+import { shared } from './environment.js'
+import { define, nodeInternals } from './internals.js'
+import type { ConnectRequest, TcpHandle } from './types.js'
+
+/** Hangs on a TCP handle. */
+export interface HandleHooks {
+  /** The handle closes; it still has its descriptor. */
+  closing(handle: TcpHandle): void
+  /** Reading begins or stops, because the stream's buffer has room or is full. */
+  reading(on: boolean): void
+  /** A TLS socket is laid over the handle: its `'error'` is the one that the program waits for. */
+  secured(socket: Socket): void
+  /** Whether a `setKeepAlive` is to go no further; `explicit` where it has an interval or a count. */
+  ignoresKeepAlive(handle: TcpHandle, enable: boolean, explicit: boolean): boolean
+  /** The program turns keepalive off. Whether that was to be ignored until now. */
+  keepAliveOff(handle: TcpHandle): boolean
+}
+
+/** Hangs on a socket that has still to be connected. */
+export interface SocketHooks {
+  /** The kernel has begun to connect this handle. */
+  connecting(handle: TcpHandle, socket: Socket, request: ConnectRequest): void
+}
+
+/** Hangs on a server. */
+export interface ServerHooks {
+  /** The kernel is about to open this listener. */
+  listening(handle: TcpHandle): void
+}
+
+/** Sees every connect, or every listen, of this environment. */
+export interface Observer {
+  connecting?(handle: TcpHandle, socket: Socket, request: ConnectRequest): void
+  listening?(handle: TcpHandle, server: Server): void
+}
+
+/** One symbol for all three: no object is two of them. */
+const kHooks: symbol = Symbol.for('tcp-keepalive.hooks.1')
+
+/** What hangs on this object. */
+export function hooksOf<Hooks>(object: object): Hooks | undefined {
+  return (object as Record<symbol, Hooks | undefined>)[kHooks]
+}
+
+export function hang(object: object, hooks: HandleHooks | SocketHooks | ServerHooks): void {
+  define(object, kHooks, hooks)
+}
+
+interface Hooked {
+  readonly observers: Set<Observer>
+  /** Hooks TLS sockets, from one of them or their prototype. */
+  hookTls(socket: object): void
+}
+
+/** Installs the hooks, once per environment. Undefined where sockets are not made like Node's. */
+export function hook(): Hooked | undefined {
+  const internals = nodeInternals()
+  if (internals === null) return undefined
+  const hooked = shared('hooked', install, internals.prototype, Socket, internals.owner, kHooks)
+  // A program that has not asked for TLS does not get it: it is hooked at its first connect.
+  const { moduleLoadList } = process as { moduleLoadList?: string[] }
+  if (!tlsHooked && moduleLoadList?.includes('NativeModule tls')) {
+    tlsHooked = true
+    hooked.hookTls((require('node:tls') as typeof import('node:tls')).TLSSocket.prototype)
+  }
+  return hooked
+}
+
+let tlsHooked = false
+
+// biome-ignore lint/suspicious/noExplicitAny: Node's own objects, and their methods
+type Any = any
+type Method = (this: Any, ...parameters: Any[]) => Any
+
+/** See `shared` for why this function uses nothing but its parameters. */
+function install(tcp: Any, NetSocket: Any, owner: symbol, key: symbol): Hooked {
+  const observers = new Set<Observer>()
+  const hooksOn = (object: Any): Any => object?.[key]
+  const override = (prototype: Any, name: string, method: Method): void => {
+    const { enumerable = true } = Object.getOwnPropertyDescriptor(prototype, name) ?? {}
+    const fields = { value: method, writable: true, configurable: true, enumerable }
+    // Without a prototype, so that a polluted one adds nothing.
+    Object.defineProperty(prototype, name, Object.assign(Object.create(null), fields))
+  }
+  /** TLS lies over its TCP handle; a forged handle may lie over itself. */
+  const tcpBelow = (top: Any): Any => {
+    let handle = top
+    for (let depth = 0; depth < 16 && handle?._parent; depth++) handle = handle._parent
+    return handle
+  }
+
+  for (const name of ['connect', 'connect6']) {
+    const original = tcp[name]
+    override(tcp, name, function connect(...parameters) {
+      const socket = this[owner]
+      // Before Node makes the handle for a next address, should this one fail at once.
+      if (socket?._wrapHandle !== undefined) hookTls(socket)
+      const result = Reflect.apply(original, this, parameters)
+      if (result !== 0 || !(socket instanceof NetSocket)) return result
+      for (const observer of observers) observer.connecting?.(this, socket as Any, parameters[0])
+      hooksOn(socket)?.connecting(this, socket, parameters[0])
+      return result
+    })
+  }
+
+  const { listen, close, reset, setKeepAlive } = tcp
+  override(tcp, 'listen', function (...parameters) {
+    const server = this[owner]
+    if (server !== undefined) {
+      for (const observer of observers) observer.listening?.(this, server)
+      hooksOn(server)?.listening(this)
+    }
+    return Reflect.apply(listen, this, parameters)
+  })
+  override(tcp, 'close', function closeHandle(...parameters) {
+    hooksOn(this)?.closing(this)
+    return Reflect.apply(close, this, parameters)
+  })
+  override(tcp, 'reset', function resetHandle(...parameters) {
+    hooksOn(this)?.closing(this)
+    return Reflect.apply(reset, this, parameters)
+  })
+
+  // Agents, TLS and Node's own `keepAlive` option call this one, past any method of the socket.
+  override(tcp, 'setKeepAlive', function (...parameters) {
+    const [enable, , interval, count] = parameters
+    const explicit = interval !== undefined || count !== undefined
+    if (hooksOn(this)?.ignoresKeepAlive(this, enable, explicit) === true) return 0
+    return Reflect.apply(setKeepAlive, this, parameters)
+  })
+
+  // Node skips a call that changes nothing by its own record, which is not the kernel's.
+  const { setKeepAlive: setSocketKeepAlive } = NetSocket.prototype
+  override(NetSocket.prototype, 'setKeepAlive', function (...parameters) {
+    const result = Reflect.apply(setSocketKeepAlive, this, parameters)
+    let [enable] = parameters
+    const takesObject = setSocketKeepAlive.length > 2
+    if (takesObject && typeof enable === 'object' && enable !== null) enable = enable.enable
+    const handle = enable ? undefined : tcpBelow(this._handle)
+    if (hooksOn(handle)?.keepAliveOff(handle) === true) handle.setKeepAlive(false, 0)
+    return result
+  })
+
+  const seeReading = (prototype: Any): void => {
+    const { readStart, readStop } = prototype
+    override(prototype, 'readStart', function (...parameters) {
+      hooksOn(tcpBelow(this))?.reading(true)
+      return Reflect.apply(readStart, this, parameters)
+    })
+    override(prototype, 'readStop', function (...parameters) {
+      hooksOn(tcpBelow(this))?.reading(false)
+      return Reflect.apply(readStop, this, parameters)
+    })
+  }
+  seeReading(tcp)
+
+  let hookedTls = false
+  let seesTlsReading = false
+  const hookTls = (socket: Any): void => {
+    if (hookedTls) return
+    let prototype = socket
+    while (prototype !== null && !Object.hasOwn(prototype, '_wrapHandle')) {
+      prototype = Object.getPrototypeOf(prototype)
+    }
+    const wrapHandle = prototype?._wrapHandle
+    if (typeof wrapHandle !== 'function') return
+    hookedTls = true
+    override(prototype, '_wrapHandle', function _wrapHandle(wrap, handle, ...rest) {
+      if (handle) {
+        hooksOn(handle)?.secured(this)
+        // Node says so of the handle for a first address only.
+        if (!wrap) handle[owner] ??= this
+      }
+      const top = Reflect.apply(wrapHandle, this, [wrap, handle, ...rest])
+      if (!seesTlsReading) {
+        seesTlsReading = true
+        seeReading(Object.getPrototypeOf(top))
+      }
+      return top
+    })
+  }
+  return { observers, hookTls }
+}

@@ -1,0 +1,119 @@
+/**
+ * This library's part of the event loop: the end of connections that are not being read, and
+ * timers that no test can replace. It is there only while something is watched or waits.
+ */
+import { constants } from 'node:os'
+import { type Native, native } from '../native.js'
+import { IS_NODE } from './descriptor.js'
+import { shared } from './environment.js'
+
+/** Something that is watched. */
+export interface Watched {
+  /** The kernel has ended the connection that is watched under this ticket. */
+  ended(ticket: number): void
+}
+
+export interface Loop {
+  /** Whether connections can be watched in this runtime. */
+  readonly watches: boolean
+  /** Runs the task after so many milliseconds. It keeps no process alive. */
+  after(ms: number, task: () => void): void
+  /** Returns the ticket, or the (negative) errno with which it is refused. */
+  watch(descriptor: number, watched: Watched): number
+  unwatch(descriptor: number, watched: Watched): void
+}
+
+type Binding = Pick<Native, 'open' | 'shut' | 'watch' | 'setTimer' | 'now'>
+
+/** Bun aborts the process when an add-on calls into libuv, and Deno's descriptors do not last. */
+export function loop(): Loop {
+  if (!IS_NODE) return withoutLibuv
+  const ours = shared('loop', onLibuv, native().binding)
+  return ours.watches ? ours : withoutLibuv
+}
+
+/** See `shared` for why this function uses nothing but its parameter. */
+function onLibuv(binding: Binding): Loop {
+  const IDLE_MS = 1000
+  /** By descriptor, which are small numbers. */
+  const watched: (Watched | undefined)[] = []
+  let count = 0
+  let lastTicket = 0
+  let waiting: { readonly due: number; readonly task: () => void }[] = []
+  /** When the timer expires; -1 while tasks run, after which it is set anew. */
+  let expiry = Infinity
+  let isOpen = false
+
+  const open = (): boolean => {
+    if (!isOpen) isOpen = binding.open(notify) === 0
+    return isOpen
+  }
+  const setTimer = (due: number): void => {
+    if (due >= expiry) return
+    expiry = due
+    binding.setTimer(Math.max(0, due - binding.now()))
+  }
+  const expired = (): void => {
+    const now = binding.now()
+    const due = waiting.filter((each) => each.due <= now)
+    waiting = waiting.filter((each) => each.due > now)
+    expiry = -1
+    let done = 0
+    try {
+      while (done < due.length) due[done++]?.task()
+    } finally {
+      // Where one has thrown, the others have their turn all the same.
+      for (; done < due.length; done++) waiting.push(due[done] as (typeof due)[0])
+      expiry = Infinity
+      let next = Infinity
+      for (const each of waiting) next = Math.min(next, each.due)
+      if (next < Infinity) setTimer(next)
+      else if (count === 0) {
+        isOpen = false
+        binding.shut()
+      }
+    }
+  }
+  const notify = (descriptor: number, ticket: number): void => {
+    if (descriptor < 0) expired()
+    else watched[descriptor]?.ended(ticket)
+  }
+  return {
+    get watches() {
+      return open()
+    },
+    after(ms, task) {
+      open()
+      const due = binding.now() + ms
+      waiting.push({ due, task })
+      setTimer(due)
+    },
+    watch(descriptor, connection) {
+      open()
+      lastTicket = (lastTicket % 0x7fffffff) + 1
+      const result = binding.watch(descriptor, lastTicket)
+      if (result === 0) {
+        if (watched[descriptor] === undefined) count++
+        watched[descriptor] = connection
+      }
+      return result === 0 ? lastTicket : result
+    },
+    unwatch(descriptor, connection) {
+      if (watched[descriptor] !== connection) return
+      watched[descriptor] = undefined
+      if (--count === 0) setTimer(binding.now() + IDLE_MS)
+    },
+  }
+}
+
+/** Before a test can replace it. */
+const { setTimeout } = globalThis
+
+const withoutLibuv: Loop = {
+  watches: false,
+  after(ms, task) {
+    setTimeout(task, ms).unref()
+  },
+  watch: () => -constants.errno.ENOSYS,
+  unwatch() {},
+}

@@ -1,0 +1,99 @@
+/** What was set on a socket itself: for the descriptor that does not exist yet, and for each further one. */
+import type { Socket } from 'node:net'
+import { Connection } from '../connection.js'
+import { debug } from '../debug.js'
+import {
+  type ConnectRequest,
+  hang,
+  hook,
+  hooksOf,
+  NEEDS_CONNECTION,
+  type SocketHooks,
+  type TcpHandle,
+} from '../handle.js'
+import { merge, touched } from '../merge.js'
+import { forConnect, NO_VALUES, type Settings, UNTOUCHED } from '../settings.js'
+import { sweep } from '../sweep.js'
+import { write } from '../write.js'
+
+export class OwnSettings implements SocketHooks {
+  settings: Settings = UNTOUCHED
+
+  static of(socket: Socket): Settings | undefined {
+    return hooksOf<OwnSettings>(socket)?.settings
+  }
+
+  /** Whether they are the first. */
+  static add(socket: Socket, settings: Settings): boolean {
+    const known = hooksOf<OwnSettings>(socket)
+    const own = known ?? new OwnSettings()
+    own.settings = merge(own.settings, settings)
+    if (known !== undefined) return false
+    hook()
+    hang(socket, own)
+    return true
+  }
+
+  connecting(handle: TcpHandle, socket: Socket, request: ConnectRequest): void {
+    // Elsewhere there is no descriptor yet.
+    if (NEEDS_CONNECTION) return
+    orDestroy(socket, () => {
+      write(handle, forConnect(this.settings))
+      const connection = Connection.at(handle, socket)
+      takeEffect(connection, this.settings, 'for a setter')
+      connectBegan(connection, orDestroy)
+      logConnect(connection, request)
+    })
+  }
+}
+
+/** What to do where the kernel refuses and there is no caller to throw at. */
+type Guard = (socket: Socket | undefined, action: () => void) => void
+
+/**
+ * The connection has still to be established, and the user timeout that bounds that may be another
+ * than the one after it, which would end live slow readers: the sweep's first look that finds it
+ * established sets the latter. A live peer cannot have reached the former by then: it is 1800 ms
+ * at the least, is counted from data that went unanswered after that, and the sweep looks every
+ * half second.
+ */
+export function connectBegan(connection: Connection, guard: Guard): void {
+  const { handle, settings } = connection
+  const { connectTimeout, userTimeout } = settings
+  if (connectTimeout < 0 || connectTimeout === userTimeout) return
+  connection.onEstablished = () => {
+    guard(connection.socket, () => {
+      const { userTimeout } = connection.settings
+      write(handle, { ...NO_VALUES, userTimeout })
+    })
+  }
+  sweep(connection)
+}
+
+export function logConnect({ handle, settings }: Connection, request: ConnectRequest): void {
+  if (!debug.enabled) return
+  const { address, port } = request
+  debug('descriptor %d to %s port %d: %o', handle.fd, address, port, touched(settings))
+}
+
+/** What follows from settings that were written to a connection's descriptor. */
+export function takeEffect(
+  connection: Connection,
+  settings: Settings,
+  held: 'for defaults' | 'for a setter',
+): void {
+  connection.take(settings, held)
+  if (connection.settings.silence > 0) sweep(connection)
+}
+
+/**
+ * Settings that had to wait for a descriptor have no caller left to throw at: the
+ * socket is destroyed with the refusal, once Node is done with what it is doing.
+ */
+export function orDestroy(socket: Socket | undefined, action: () => void): void {
+  try {
+    action()
+  } catch (error) {
+    process.nextTick(() => socket?.destroy(error as Error))
+  }
+}

@@ -1,0 +1,57 @@
+/**
+ * Why the kernel has ended a connection. SO_ERROR says it, but reading it takes the error away from
+ * Node, whose it is where the peer has reset the connection. What remains in TCP_INFO decides before.
+ */
+import { kernelDetectionTime, retriesTime } from './kernel-rules.js'
+import type { SystemDefaults } from './system-defaults.js'
+
+/** What TCP_INFO has of a connection that has ended. Times in milliseconds. */
+export interface EndedConnection {
+  /** Retransmission timeouts in a row that were not answered. */
+  readonly retransmits: number
+  /** Keepalive or window probes in a row that were not answered. */
+  readonly probes: number
+  readonly rtt: number
+  readonly rttVariation: number
+  readonly sinceDataSent: number
+  /** Since the peer's last segment. */
+  readonly sinceSegment: number
+  readonly sendWindow: number
+}
+
+/** What was set for it: seconds, seconds, probes, milliseconds, milliseconds. */
+export interface OptionsInForce {
+  readonly idle: number
+  readonly interval: number
+  readonly count: number
+  readonly userTimeout: number
+  readonly rtoMax: number
+}
+
+/** The kernel counts in ticks of up to ten milliseconds. */
+const TICKS = 20
+
+/**
+ * Whether the kernel has concluded it from probes or retransmissions that were not answered. A
+ * reset comes within a round trip of what it answers; a conclusion comes a whole interval after the
+ * last probe or retransmission, and never before its time is over. In doubt it was a reset.
+ */
+export function isConclusion(
+  ended: EndedConnection,
+  inForce: OptionsInForce,
+  host: SystemDefaults,
+): boolean {
+  const { retransmits, probes, sinceSegment, sinceDataSent } = ended
+  const { interval, count, userTimeout, rtoMax } = inForce
+  if (retransmits > 0) {
+    const roundTrip = ended.rtt + 4 * ended.rttVariation
+    const bound = userTimeout > 0 ? userTimeout : retriesTime(rtoMax, host.retries2)
+    return sinceSegment >= bound - TICKS && sinceDataSent > roundTrip + TICKS
+  }
+  const idle = kernelDetectionTime({ ...inForce, enabled: true }, host).idle as number
+  const asked = probes >= (userTimeout > 0 ? 1 : count)
+  if (asked && sinceSegment >= idle - 500 * interval) return true
+  if (probes === 0 || ended.sendWindow > 0) return false
+  // Window probes; with a user timeout the peer may have answered them until then.
+  return userTimeout > 0 ? sinceDataSent >= userTimeout - TICKS : probes > (host.retries2 ?? 15)
+}
