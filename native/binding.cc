@@ -164,20 +164,20 @@ napi_value TcpInfo(napi_env env, napi_callback_info info) {
   return Number(env, ReadTcpInfo(socket, Data(env)->fields));
 }
 
-// sweep(connections, count): four numbers each, the first is a descriptor. They are
-// replaced by what is outstanding on it. Every slow reader in one crossing.
+// sweep(connections, count): an Outstanding each, which begins with a descriptor. All that are
+// swept in one crossing.
 napi_value Sweep(napi_env env, napi_callback_info info) {
   const Arguments<2> arguments(env, info);
   int* numbers;
   size_t size;
   int count;
-  static_assert(sizeof(Outstanding) == 4 * sizeof(int));
+  static_assert(sizeof(Outstanding) == kOutstandingFields * sizeof(int));
   if (!arguments.Buffer(0, &numbers, &size) || !arguments.Integer(1, &count) || count < 0 ||
       static_cast<size_t>(count) > size / sizeof(Outstanding))
     return Number(env, kInvalid);
   for (int i = 0; i < count; i++) {
-    auto* outstanding = reinterpret_cast<Outstanding*>(&numbers[4 * i]);
-    ReadOutstanding(static_cast<Socket>(outstanding->answer), outstanding);
+    auto* outstanding = reinterpret_cast<Outstanding*>(&numbers[kOutstandingFields * i]);
+    ReadOutstanding(static_cast<Socket>(outstanding->waits), outstanding);
   }
   return Number(env, 0);
 }

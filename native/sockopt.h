@@ -68,21 +68,33 @@ int ReadPeerAddress(Socket socket, char* text, size_t size);
 int ReadTcpInfo(Socket socket, double* fields);
 constexpr int kTcpInfoFields = 33;
 
-// What a connection waits for.
+// What a connection waits for, and what its peer has answered. Integers only: an array of
+// these is shared with src/silence.ts, which names them in this order.
 struct Outstanding {
-  // 0 when nothing waits for the peer's acknowledgement. Otherwise four times the
-  // milliseconds since its last one, plus 1 when its window is closed, plus 2 when data
-  // is in flight. While connecting 0: that has its own bound. A negative errno where the
-  // kernel does not say; the others are left as they are then.
-  int answer;
+  // The descriptor; replaced by 1 when something waits for the peer's acknowledgement, by 0
+  // when nothing does. While connecting 0: that has its own bound. A negative errno where
+  // the kernel does not say; the others are left as they are then.
+  int waits;
+  // Segments sent and not acknowledged.
+  int in_flight;
+  // Bytes that the peer has room for; -1 where the kernel does not say (Linux before 5.4).
+  int window;
+  // Milliseconds since the peer has acknowledged anything, something new or not.
+  int since_ack;
   // The low bits of the bytes that the peer has acknowledged.
   int acknowledged;
-  // All retransmissions so far, and the window probes since the last answer.
+  // All retransmissions so far, and the window probes since the last answer; low bits.
   int asked;
   // The retransmission timer's expiries since the last progress: some send nothing, while
-  // the link layer still holds the segment before.
+  // the link layer still holds the segment before. Not counted while the window is closed.
   int timeouts;
+  // The low bits of the segments without data that have arrived: acknowledgements and probes.
+  int bare;
+  // Milliseconds within which an answer has come back: the smoothed round-trip time and its
+  // deviation, as in the retransmission timeout (RFC 6298).
+  int answer_time;
 };
+constexpr int kOutstandingFields = 9;
 void ReadOutstanding(Socket socket, Outstanding* outstanding);
 
 }  // namespace keepalive

@@ -33,6 +33,6 @@ int ReadPeerAddress(int socket, char* text, size_t size) {
 
 // Each has a structure of its own, without the time of the last acknowledgement.
 int ReadTcpInfo(int, double*) { return kUnavailable; }
-void ReadOutstanding(int, Outstanding* outstanding) { outstanding->answer = kUnavailable; }
+void ReadOutstanding(int, Outstanding* outstanding) { outstanding->waits = kUnavailable; }
 
 }  // namespace keepalive

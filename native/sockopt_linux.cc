@@ -154,24 +154,26 @@ int ReadTcpInfo(int socket, double* fields) {
 }
 
 void ReadOutstanding(int socket, Outstanding* outstanding) {
-  InfoBuffer buffer{};  // Linux before 4.6 does not write tcpi_notsent_bytes.
+  // Linux before 4.6 writes neither tcpi_notsent_bytes nor tcpi_data_segs_in.
+  InfoBuffer buffer{};
   const int result = ReadInfo(socket, &buffer);
-  outstanding->answer = std::min(result, 0);
+  outstanding->waits = std::min(result, 0);
   if (result < 0) return;
   const tcp_info& info = buffer.info;
-  outstanding->acknowledged = static_cast<int>(info.tcpi_bytes_acked & INT32_MAX);
-  outstanding->asked = static_cast<int>((info.tcpi_total_retrans + info.tcpi_probes) & INT32_MAX);
-  outstanding->timeouts = info.tcpi_retransmits;
-  // Sent and not acknowledged, or held back by a closed window.
   const bool waits = info.tcpi_unacked > 0 || info.tcpi_notsent_bytes > 0;
-  if (!waits || info.tcpi_state == kSynSent) return;
-  const uint32_t silence = std::min<uint32_t>(info.tcpi_last_ack_recv, INT32_MAX / 4 - 1);
-  // Before Linux 5.4 the window is not told; there is no TCP_RTO_MAX_MS to use it for either.
+  const auto low = [](uint64_t value) { return static_cast<int>(value & INT32_MAX); };
+  outstanding->waits = waits && info.tcpi_state != kSynSent ? 1 : 0;
+  outstanding->in_flight = low(info.tcpi_unacked);
   const bool told = static_cast<size_t>(result) >= kReceiveWindowOffset;
-  const bool closed = told && info.tcpi_snd_wnd == 0;
-  const bool in_flight = info.tcpi_unacked > 0;
-  outstanding->answer =
-      static_cast<int>(4 * std::max<uint32_t>(silence, 1) + (in_flight ? 2 : 0) + (closed ? 1 : 0));
+  outstanding->window = told ? low(std::min<uint32_t>(info.tcpi_snd_wnd, INT32_MAX)) : -1;
+  outstanding->since_ack = low(std::min<uint32_t>(info.tcpi_last_ack_recv, INT32_MAX));
+  outstanding->acknowledged = low(info.tcpi_bytes_acked);
+  outstanding->asked = low(info.tcpi_total_retrans + info.tcpi_probes);
+  outstanding->timeouts = info.tcpi_retransmits;
+  outstanding->bare = low(info.tcpi_segs_in - info.tcpi_data_segs_in);
+  // TCP_RTO_MIN is the least that a peer is given for an answer.
+  const uint32_t deviation = std::max<uint32_t>(4 * info.tcpi_rttvar, 200'000);
+  outstanding->answer_time = low((info.tcpi_rtt + deviation) / 1000);
 }
 
 }  // namespace keepalive

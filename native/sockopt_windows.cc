@@ -95,6 +95,6 @@ int SetUnplugged(Socket, bool) { return kUnavailable; }
 
 // SIO_TCP_INFO tells neither probes nor the time of the last acknowledgement.
 int ReadTcpInfo(Socket, double*) { return kUnavailable; }
-void ReadOutstanding(Socket, Outstanding* outstanding) { outstanding->answer = kUnavailable; }
+void ReadOutstanding(Socket, Outstanding* outstanding) { outstanding->waits = kUnavailable; }
 
 }  // namespace keepalive

@@ -242,7 +242,6 @@ export class Connection implements HandleHooks, Watched {
     const now = native().now()
     const known = reader ?? new Reader(this.handle, socket, this.stop, now)
     if (known.idle(this.handle, socket, now) < AT_WORK_MS) return known
-    debug('nothing acknowledged for %d ms', this.settings.silence)
     this.end(-constants.errno.ETIMEDOUT)
     return undefined
   }

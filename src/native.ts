@@ -13,13 +13,8 @@ interface Binding {
   /** Takes the pending error (positive, 0 for none); the kernel then forgets it. */
   takeError(descriptor: number): number
   /**
-   * Each of `count` connections has four numbers, the first a descriptor. That becomes 0
-   * when nothing waits for the peer, else four times the milliseconds since its last
-   * acknowledgement, plus 1 when its window is closed, plus 2 when data is in flight; a
-   * (negative) errno where the kernel refuses to say. The second becomes the low bits of the bytes
-   * that the peer has acknowledged, the third its retransmissions so far and the window
-   * probes since its last answer, the fourth the expiries of its retransmission timer since
-   * the last progress.
+   * Each of `count` connections has `OUTSTANDING_FIELDS` numbers, the first a descriptor. They are
+   * replaced by `Outstanding` of native/sockopt.h, in its order.
    */
   sweep(connections: ArrayBuffer, count: number): number
   /** The peer's port; its address goes to `integers` as bytes ending with a zero. */

@@ -2,6 +2,8 @@ import { invalidType, invalidValue, outOfRange, received, unpolluted } from './e
 import {
   type DetectionTime,
   kernelDetectionTime,
+  LATE,
+  QUESTIONS,
   retriesTime,
   SWEEP_PERIOD,
 } from './kernel-rules.js'
@@ -93,26 +95,22 @@ export function aheadOfSilence(rtoMax: number, sinceAck: number): number {
   return Math.min(MAX_RTO_MAX, Math.max(rtoMax, Math.ceil(0.51 * sinceAck) + SWEEP_PERIOD))
 }
 
-/** Linux' own number; with three a path that loses 10 % ends live connections every day. */
-const PROBES = 9
-/**
- * So many probes of stuck data must go unanswered, because any may be lost: five, where
- * they fit into the silence.
- */
-export function probesOfStuckData(silence: number): number {
+/** As `questionsOfClosedWindow`, where data is stuck: those that fit into the whole time. */
+export function questionsOfStuckData(silence: number): number {
   const rtoMax = rtoMaxForClosedWindow(silence)
-  let probes = 0
-  for (let at = rtoMax * LATE; at < silence; at += aheadOfSilence(rtoMax, at) * LATE) probes++
-  return Math.max(2, Math.min(5, probes))
+  const ms = silence / SILENCE
+  let questions = 0
+  for (let at = rtoMax * LATE; at < ms; at += aheadOfSilence(rtoMax, at) * LATE) questions++
+  return Math.max(2, Math.min(QUESTIONS, questions))
 }
 
+/** Linux' own number; with three a path that loses 10 % ends live connections every day. */
+const PROBES = 9
 /** No error before this part of the time, and none later than `GRACE` after it, at an RTT up to 100 ms. */
 const EARLIEST = 0.7
 const GRACE = 1000
 /** The part of the time after which the sweep ends a connection: it looks every half second. */
 const SILENCE = 0.85
-/** A timer is late by up to an eighth of its length (kernel/time/timer.c). */
-const LATE = 1.125
 /** TCP_RTO_MAX_MS. */
 const MIN_RTO_MAX = 1000
 const MAX_RTO_MAX = 120_000
