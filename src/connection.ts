@@ -159,14 +159,14 @@ export class Connection implements HandleHooks, Watched {
     // Node reports how a connect ends.
     if (socket === undefined || socket.connecting) return
     const outcome = this.outcome()
-    if (outcome === 'reset') return
+    if (outcome === 'other') return
     const now = native().now()
     const reader = new Reader(this.handle, socket, this.stop, now)
     this.settle(reader, now + NODE_FIRST_MS, outcome === 'concluded', 0)
   }
 
   /** Read before anything else happens: what remains in TCP_INFO grows old. */
-  private outcome(): 'reset' | 'reset upon a question' | 'concluded' {
+  private outcome(): 'other' | 'reset upon a question' | 'concluded' {
     const { tcpInfo, get, fields, integers } = native()
     // Where there is no TCP_INFO the watcher reports conclusions alone.
     if (tcpInfo(this.descriptor) < 0) return 'concluded'
@@ -182,7 +182,9 @@ export class Connection implements HandleHooks, Watched {
       ),
       sendWindow: fields[TCP_INFO.sendWindow] as number,
     }
-    if (ended.retransmits === 0 && ended.probes === 0) return 'reset'
+    // Half of it may have ended; and there, SO_ERROR would also tell of what has ended nothing.
+    if (fields[TCP_INFO.state] !== CLOSE) return 'other'
+    if (ended.retransmits === 0 && ended.probes === 0) return 'other'
     host ??= systemDefaults()
     const keepalive = (1 << IDLE) | (1 << INTERVAL) | (1 << COUNT)
     if (get(this.descriptor, (1 << USER_TIMEOUT) | keepalive) !== 0) return 'reset upon a question'
@@ -256,6 +258,9 @@ export class Connection implements HandleHooks, Watched {
     else this.context.runInAsyncScope(destroy)
   }
 }
+
+/** The state of a connection that the kernel has ended (include/net/tcp_states.h). */
+const CLOSE = 7
 
 let host: SystemDefaults | undefined
 

@@ -113,6 +113,7 @@ function loadAdvice(cause: unknown): string {
 
 /** Where ReadTcpInfo of native/sockopt_linux.cc puts what is used inside. */
 export const TCP_INFO = {
+  state: 0,
   retransmits: 1,
   probes: 2,
   rttUs: 5,

@@ -62,16 +62,19 @@ export function hook(): Hooked | undefined {
   const internals = nodeInternals()
   if (internals === null) return undefined
   const hooked = shared('hooked', install, internals.prototype, Socket, internals.owner, kHooks)
-  // A program that has not asked for TLS does not get it: it is hooked at its first connect.
-  const { moduleLoadList } = process as { moduleLoadList?: string[] }
-  if (!tlsHooked && moduleLoadList?.includes('NativeModule tls')) {
-    tlsHooked = true
-    hooked.hookTls((require('node:tls') as typeof import('node:tls')).TLSSocket.prototype)
+  const { moduleLoadList = [] } = process as { moduleLoadList?: string[] }
+  if (!tlsHooked && moduleLoadList.length !== modulesSeen) {
+    modulesSeen = moduleLoadList.length
+    // A program that has not asked for TLS does not get it: then it is hooked at its first connect.
+    tlsHooked = moduleLoadList.includes('NativeModule tls')
+    if (tlsHooked)
+      hooked.hookTls((require('node:tls') as typeof import('node:tls')).TLSSocket.prototype)
   }
   return hooked
 }
 
 let tlsHooked = false
+let modulesSeen = 0
 
 // biome-ignore lint/suspicious/noExplicitAny: Node's own objects, and their methods
 type Any = any
