@@ -24,10 +24,22 @@ function own(name: string, message: string, fields: object = {}, cause?: unknown
 }
 
 const dead = () => system('ETIMEDOUT', 'read')
-const attempt = (code: 'ETIMEDOUT' | 'ECONNREFUSED' | 'EHOSTUNREACH' | 'ENETUNREACH') =>
-  system(code, 'connect', { address: '203.0.113.1', port: 443 })
+const attempt = (
+  code: 'ETIMEDOUT' | 'ECONNREFUSED' | 'EHOSTUNREACH' | 'ENETUNREACH' | 'EADDRNOTAVAIL',
+) => system(code, 'connect', { address: '203.0.113.1', port: 443 })
 const aggregate = (...errors: Error[]) =>
   Object.assign(new AggregateError(errors), { code: (errors[0] as { code?: string })?.code })
+
+/** As the constructor of its FetchError does. */
+const nodeFetchError = ({ code, syscall, message }: { code?: string; syscall?: string } & Error) =>
+  own('FetchError', `request to http://203.0.113.1/ failed, reason: ${message}`, {
+    ...{ type: 'system', code, errno: code, erroredSysCall: syscall },
+  })
+/** sequelize has the same error under two names. */
+const connectionError = (parent: Error) =>
+  own('SequelizeConnectionError', parent.message, { parent, original: parent })
+const databaseError = (parent: Error) =>
+  own('SequelizeDatabaseError', parent.message, { parent, original: parent, sql: 'SELECT 1' })
 
 const VERDICTS: [string, unknown][] = [
   ['Node: read ETIMEDOUT', dead()],
@@ -36,10 +48,20 @@ const VERDICTS: [string, unknown][] = [
   ['Node: read EHOSTUNREACH', system('EHOSTUNREACH', 'read')],
   ['Node: connect EHOSTUNREACH', attempt('EHOSTUNREACH')],
   ['Node: read EHOSTDOWN', system('EHOSTDOWN', 'read')],
-  ['Node: connect ENETUNREACH', attempt('ENETUNREACH')],
+  // A router's or a firewall's ICMP, which the retransmissions of a connection have outlasted.
+  ...['ENETUNREACH', 'ECONNREFUSED', 'EACCES', 'ENOPROTOOPT'].flatMap((code) =>
+    ['read', 'write'].map((syscall): [string, unknown] => [
+      `Node: ${syscall} ${code}`,
+      system(code, syscall),
+    ]),
+  ),
   [
     'Node: an AggregateError of several addresses, all of them silent',
-    aggregate(attempt('ETIMEDOUT'), attempt('EHOSTUNREACH'), attempt('ENETUNREACH')),
+    aggregate(attempt('ETIMEDOUT'), attempt('EHOSTUNREACH')),
+  ],
+  [
+    'Node: an AggregateError, one address silent and no route to the others',
+    aggregate(attempt('ENETUNREACH'), attempt('EADDRNOTAVAIL'), attempt('ETIMEDOUT')),
   ],
   ['fetch: TypeError with the cause', new TypeError('fetch failed', { cause: dead() })],
   [
@@ -69,6 +91,25 @@ const VERDICTS: [string, unknown][] = [
       ),
     ),
   ],
+  ['sequelize: ConnectionError', connectionError(attempt('ETIMEDOUT'))],
+  ['sequelize: DatabaseError', databaseError(dead())],
+  [
+    'mssql: RequestError over the error of tedious',
+    own('RequestError', 'Connection lost - read ETIMEDOUT', {
+      code: 'ESOCKET',
+      originalError: own('ConnectionError', 'Connection lost', { code: 'ESOCKET' }, dead()),
+    }),
+  ],
+  [
+    'cassandra-driver: a request whose connection has ended',
+    own('DriverError', 'Socket was closed', {
+      isSocketError: true,
+      innerError: own('DriverError', 'Socket was closed', { innerError: dead() }),
+    }),
+  ],
+  ['node-fetch 3: the request', nodeFetchError(attempt('ETIMEDOUT'))],
+  ['node-fetch 3: the body', nodeFetchError(dead())],
+  ['node-fetch 3: read EHOSTUNREACH', nodeFetchError(system('EHOSTUNREACH', 'read'))],
   ['axios: the fields copied to its own error', own('AxiosError', 'read ETIMEDOUT', { ...dead() })],
   ['fields that crossed a worker: no Error any more', { ...attempt('ETIMEDOUT') }],
 ]
@@ -76,7 +117,30 @@ const VERDICTS: [string, unknown][] = [
 const LOOK_ALIKES: [string, unknown][] = [
   ['Node: ECONNRESET, the peer is there', system('ECONNRESET', 'read')],
   ['Node: EPIPE', system('EPIPE', 'write')],
-  ['Node: ECONNREFUSED', attempt('ECONNREFUSED')],
+  ['Node: connect ECONNREFUSED, the peer is there', attempt('ECONNREFUSED')],
+  ['Node: connect ENETUNREACH, this host has no route', attempt('ENETUNREACH')],
+  ['Node: connect EADDRNOTAVAIL, this host has no IPv6', attempt('EADDRNOTAVAIL')],
+  ['Node: connect EACCES, a route or a firewall of this host', system('EACCES', 'connect')],
+  ['Node: connect ENOPROTOOPT', system('ENOPROTOOPT', 'connect')],
+  ['Node: EPROTO, as OpenSSL names its own', system('EPROTO', 'write')],
+  ['a file that may not be opened', system('EACCES', 'open')],
+  [
+    'Node: an AggregateError, no route to any address',
+    aggregate(attempt('ENETUNREACH'), attempt('EADDRNOTAVAIL')),
+  ],
+  ['fetch: no route', new TypeError('fetch failed', { cause: attempt('ENETUNREACH') })],
+  ['sequelize: refused', connectionError(attempt('ECONNREFUSED'))],
+  ['sequelize: no route', connectionError(attempt('ENETUNREACH'))],
+  ['node-fetch 3: refused', nodeFetchError(attempt('ECONNREFUSED'))],
+  ['node-fetch 3: no route', nodeFetchError(attempt('ENETUNREACH'))],
+  ['node-fetch 3: a look-up that timed out', nodeFetchError(system('ETIMEDOUT', 'getaddrinfo'))],
+  // It keeps the code alone: its errors and those of timers cannot be told apart.
+  [
+    'node-fetch 2',
+    own('FetchError', 'request to http://203.0.113.1/ failed, reason: connect ETIMEDOUT', {
+      ...{ type: 'system', code: 'ETIMEDOUT', errno: 'ETIMEDOUT' },
+    }),
+  ],
   ['Node: ECONNABORTED', system('ECONNABORTED', 'read')],
   ['Node: ENETDOWN, the trouble is at this end', system('ENETDOWN', 'connect')],
   ['Node: socket hang up', own('Error', 'socket hang up', { code: 'ECONNRESET' })],
@@ -250,6 +314,52 @@ describe('it only looks like it', () => {
     const many = new AggregateError([])
     many.errors.push(many, many)
     expect(isDeadPeerError(many)).toBe(false)
+  })
+
+  test('a circle that a verdict hangs on', () => {
+    const error: Record<string, unknown> = { original: { cause: {} }, parent: dead() }
+    error.original = { parent: error }
+    expect(isDeadPeerError(error)).toBe(true)
+  })
+
+  test('the same error in several places counts in each', () => {
+    const one = dead()
+    expect(isDeadPeerError(new AggregateError([one, connectionError(one), one]))).toBe(true)
+  })
+
+  const WRAPPERS = ['cause', 'original', 'parent', 'originalError', 'innerError']
+
+  test('five ways on from each of a hundred levels: each object is looked at once', () => {
+    let looks = 0
+    let inner: object = {}
+    for (let level = 0; level < 100; level++) {
+      const next = inner
+      inner = Object.fromEntries(WRAPPERS.map((name) => [name, next]))
+      Object.defineProperty(inner, 'errno', { get: () => void looks++ })
+    }
+    expect(isDeadPeerError(inner)).toBe(false)
+    expect(looks).toBe(100)
+  })
+
+  test('five ways on for ever, each to a new object: it comes to an end', () => {
+    let looks = 0
+    const endless = (): object =>
+      Object.defineProperties(
+        {},
+        Object.fromEntries(
+          WRAPPERS.map((name) => [
+            name,
+            {
+              get() {
+                looks++
+                return endless()
+              },
+            },
+          ]),
+        ),
+      )
+    expect(isDeadPeerError(endless())).toBe(false)
+    expect(looks).toBeLessThan(10_000)
   })
 })
 

@@ -11,8 +11,15 @@ export function judge(row, result) {
   return row.many === undefined ? judgeOne(row, result) : judgeCrowd(row, result)
 }
 
-/** What isDeadPeerError knows; a firewall's port unreachable (ECONNREFUSED) is not among it. */
-const VERDICTS = ['ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH']
+/** Of an established connection: silence, or the ICMP error that came before it. */
+const VERDICTS = [
+  'ETIMEDOUT',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ECONNREFUSED',
+  'EACCES',
+  'ENOPROTOOPT',
+]
 
 /**
  * The error that was predicted, in its time. A reset is an answer, and earlier; what ends by

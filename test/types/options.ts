@@ -153,11 +153,20 @@ setKeepalive(socket, on && again)
 
 if (isDeadPeerError(unknown)) {
   same<typeof unknown, DeadPeerError>(true)
-  const code: 'ETIMEDOUT' | 'EHOSTUNREACH' | 'EHOSTDOWN' | 'ENETUNREACH' = unknown.code
+  same<
+    typeof unknown.code,
+    | 'ETIMEDOUT'
+    | 'EHOSTUNREACH'
+    | 'EHOSTDOWN'
+    | 'ENETUNREACH'
+    | 'ECONNREFUSED'
+    | 'EACCES'
+    | 'ENOPROTOOPT'
+  >(true)
   const errno: number = unknown.errno
   const syscall: 'read' | 'write' | 'connect' = unknown.syscall
   const error: Error = unknown
-  void [code, errno, syscall, error]
+  void [errno, syscall, error]
   // @ts-expect-error No such verdict.
   unknown.code === 'ECONNRESET'
 }
