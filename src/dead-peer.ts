@@ -1,5 +1,5 @@
 import { apply, type Target } from './apply.js'
-import { unavailable } from './errors.js'
+import { refuseMore, unavailable } from './errors.js'
 import {
   checkDeadPeerTimeout,
   type DeadPeerOptions,
@@ -59,6 +59,10 @@ export function setDeadPeerTimeout(
   ms: number,
   options?: DeadPeerOptions,
 ): DeadPeerPlan {
+  if (arguments.length > 3) {
+    const instead = "setDeadPeerTimeout(socket, 30_000, { slowReader: 'keep' })"
+    refuseMore('setDeadPeerTimeout(target, ms, options)', 3, arguments, instead)
+  }
   const { plan, settings } = planned(ms, options)
   apply(target, settings)
   return plan
@@ -82,6 +86,10 @@ export function setDeadPeerTimeout(
  * plan.count // => 9
  */
 export function planDeadPeerTimeout(ms: number, options?: DeadPeerOptions): DeadPeerPlan {
+  if (arguments.length > 2) {
+    const instead = "planDeadPeerTimeout(30_000, { slowReader: 'keep' })"
+    refuseMore('planDeadPeerTimeout(ms, options)', 2, arguments, instead)
+  }
   return planned(ms, options).plan
 }
 

@@ -4,7 +4,14 @@ import type { Server, Socket } from 'node:net'
 import { inspect } from 'node:util'
 import { planDeadPeerTimeout, settingsOf } from './dead-peer.js'
 import { debug } from './debug.js'
-import { invalidType, invalidValue, received, unavailable, unpolluted } from './errors.js'
+import {
+  invalidType,
+  invalidValue,
+  received,
+  refuseMore,
+  unavailable,
+  unpolluted,
+} from './errors.js'
 import { type ConnectRequest, IS_NODE, NOT_NODE } from './handle.js'
 import { merge } from './merge.js'
 import { native } from './native.js'
@@ -17,6 +24,7 @@ import {
 } from './settings.js'
 import { observeConnects } from './targets/connecting.js'
 import { observeListens } from './targets/server.js'
+import type { Call } from './units.js'
 
 /** Which sockets: `'client'` those that connect, `'server'` those that are accepted. */
 export type DefaultsScope = 'client' | 'server' | 'all'
@@ -83,6 +91,10 @@ const installed: Installed[] = []
  * undo()
  */
 export function installDefaults(options: DefaultsOptions): () => void {
+  if (arguments.length > 1) {
+    const instead = "installDefaults({ deadPeerTimeout: 60_000, scope: 'all' })"
+    refuseMore('installDefaults(options)', 1, arguments, instead)
+  }
   const added = check(options)
   if (!IS_NODE) throw unavailable(NOT_NODE)
   // Now, where there is somebody to tell, and not at each connection.
@@ -114,6 +126,8 @@ function observe(): void {
 const FIELDS = new Set(['keepalive', 'userTimeout', 'deadPeerTimeout', 'scope', 'filter'])
 const SCOPES = new Set<unknown>(['client', 'server', 'all'])
 
+const callOfDefaults: Call = (options) => `installDefaults({ keepalive: ${options} })`
+
 function check(options: unknown): Installed {
   if (typeof options !== 'object' || options === null) {
     throw invalidType('options', 'an object such as { deadPeerTimeout: 60_000 }', options)
@@ -134,7 +148,7 @@ function check(options: unknown): Installed {
   } = unpolluted(options as DefaultsOptions, FIELDS)
   const parts: Settings[] = []
   if (deadPeerTimeout !== undefined) parts.push(deadPeerSettings(deadPeerTimeout))
-  if (keepalive !== undefined) parts.push(keepaliveSettings(keepalive))
+  if (keepalive !== undefined) parts.push(keepaliveSettings(keepalive, callOfDefaults))
   if (userTimeout !== undefined) parts.push(userTimeoutSettings(userTimeout))
   if (parts.length === 0) {
     throw invalidValue(

@@ -116,6 +116,24 @@ export function invalidValue(message: string): TypeError {
   return coded(new TypeError(message), 'ERR_INVALID_ARG_VALUE')
 }
 
+/**
+ * More arguments than a function takes: they would be ignored, and were meant to set something.
+ * Undefined ones are absent, as fields are.
+ */
+export function refuseMore(
+  signature: string,
+  most: number,
+  all: IArguments,
+  instead: string,
+): void {
+  const more = Array.from(all).slice(most)
+  if (more.every((value) => value === undefined)) return
+  throw invalidValue(
+    `Expected no more than ${most} argument${most === 1 ? '' : 's'}, ${signature}, but received ${all.length}, ` +
+      `which end with ${more.map(received).join(', ')}. Write ${instead}.`,
+  )
+}
+
 /** The number is not one that the kernel takes. */
 export function outOfRange(
   name: string,

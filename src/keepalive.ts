@@ -1,8 +1,10 @@
 import type { Socket } from 'node:net'
 import { apply, type Target } from './apply.js'
+import { refuseMore } from './errors.js'
 import { read } from './read.js'
 import { type KeepaliveOptions, keepaliveSettings } from './settings.js'
 import { COUNT, IDLE, INTERVAL, KEEPALIVE } from './socket-options.js'
+import { callForPositions, callOfSetter } from './units.js'
 
 /**
  * Turns TCP keepalive on, off, or sets when an idle peer is given up.
@@ -17,14 +19,18 @@ import { COUNT, IDLE, INTERVAL, KEEPALIVE } from './socket-options.js'
  *
  * Side effects: later `socket.setKeepAlive(true, …)` calls (Node's agents, drivers)
  * change nothing any more; `setKeepAlive(false)` is obeyed and ends that. The socket
- * is watched, so that its error arrives although nobody reads. An `interval` of 1000 or
- * more, and an `idle` of whole thousands, are set and warned about once (process warning
- * TCP_KEEPALIVE_UNIT): mostly milliseconds were meant.
+ * is watched, so that its error arrives although nobody reads.
+ *
+ * The unit is seconds. Milliseconds by mistake are refused: an `interval` of 1000 or more,
+ * an `idle` of 10,000 or more in whole thousands, and Node's positional form. An `idle` of
+ * 1000 to 9000 in whole thousands is set and warned about once (process warning
+ * TCP_KEEPALIVE_UNIT).
  *
  * @param target A socket, connected or not; a server; an http(s) agent; an http2 session.
  * @param options What is to be set; on a new socket the kernel has keepalive off, idle
  * 7200, interval 75, count 9, unless the host was configured.
- * @throws {TypeError} ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE: nothing was set.
+ * @throws {TypeError} ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE (an unknown field, too
+ * many arguments): nothing was set.
  * @throws {RangeError} ERR_OUT_OF_RANGE: nothing was set.
  * @throws {Error} ERR_SOCKET_CLOSED, ERR_FEATURE_UNAVAILABLE_ON_PLATFORM.
  * @throws {SocketOptionError} The kernel refused; ENOTSUP for a Unix-domain socket. Where
@@ -39,7 +45,14 @@ import { COUNT, IDLE, INTERVAL, KEEPALIVE } from './socket-options.js'
  * getKeepalive(socket) // => { enabled: true, idle: 60, interval: 20, count: 3 }
  */
 export function setKeepalive(target: Target, options: KeepaliveOptions | boolean): void {
+  if (arguments.length > 2) refusePositions(arguments)
   apply(target, keepaliveSettings(options))
+}
+
+function refusePositions(all: IArguments): void {
+  const [, ...positions] = all
+  const instead = `${callForPositions(positions, callOfSetter)}: seconds, seconds and probes`
+  refuseMore('setKeepalive(target, options)', 2, all, instead)
 }
 
 /** What the kernel has for a socket. */

@@ -22,6 +22,7 @@
 import { type DefaultsOptions, type DefaultsScope, installDefaults } from './defaults.js'
 import { MIN_DEAD_PEER_TIMEOUT, type SlowReader } from './plan.js'
 import { MAX_COUNT, MAX_MILLISECONDS, MAX_SECONDS } from './socket-options.js'
+import { isMistaken, MAX_INTERVAL } from './units.js'
 
 const PREFIX = 'TCP_KEEPALIVE_'
 const DEFAULT_DEAD_PEER_MS = 60_000
@@ -29,7 +30,7 @@ const DEFAULT_DEAD_PEER_MS = 60_000
 /** What each number counts, and from where to where. */
 const NUMBERS = {
   IDLE_S: ['seconds', 1, MAX_SECONDS],
-  INTERVAL_S: ['seconds', 1, MAX_SECONDS],
+  INTERVAL_S: ['seconds', 1, MAX_INTERVAL],
   COUNT: ['probes', 1, MAX_COUNT],
   USER_TIMEOUT_MS: ['milliseconds', 0, MAX_MILLISECONDS],
   DEAD_PEER_MS: ['milliseconds', MIN_DEAD_PEER_TIMEOUT, MAX_MILLISECONDS],
@@ -102,9 +103,15 @@ function numberFrom(
   [unit, least, most]: readonly [string, number, number],
 ): number {
   const number = /^\d+$/.test(value) ? Number(value) : Number.NaN
-  if (number >= least && number <= most) return number
+  const isMilliseconds = name === `${PREFIX}IDLE_S` && isMistaken('idle', number)
+  if (number >= least && number <= most && !isMilliseconds) return number
+  const but = isMilliseconds ? ' without whole thousands from 10000 on' : ''
+  const advice =
+    unit === 'seconds' && number >= 1000
+      ? ` The unit is seconds: for ${number} ms write ${name}=${Math.round(number / 1000)}.`
+      : ''
   throw new Malformed(
-    `${name}=${JSON.stringify(value)} is not a whole number of ${unit} from ${least} to ${most}.`,
+    `${name}=${JSON.stringify(value)} is not a whole number of ${unit} from ${least} to ${most}${but}.${advice}`,
   )
 }
 

@@ -1,18 +1,29 @@
 import { invalidType, invalidValue, outOfRange, unpolluted } from './errors.js'
 import { MAX_COUNT, MAX_MILLISECONDS, MAX_SECONDS } from './socket-options.js'
-import { ourCall, secondsAdvice, warnOfSeconds, warnOfUnit } from './units.js'
+import {
+  type Call,
+  callForNodeFields,
+  callOfSetter,
+  isMistaken,
+  secondsAdvice,
+  secondsRange,
+  warnOfIdle,
+  warnOfUnit,
+} from './units.js'
 
 /** What `setKeepalive` takes. An absent field (or `undefined`) is left as it is. */
 export interface KeepaliveOptions {
   /**
    * **Seconds** without any segment from the peer until the first probe is sent.
-   * Kernel option TCP_KEEPIDLE, 1 to 32767; Linux' default is 7200 (two hours).
+   * Kernel option TCP_KEEPIDLE, 1 to 32767; Linux' default is 7200 (two hours). Whole
+   * thousands from 10,000 on are refused: they are milliseconds by mistake.
    * @see tcp(7); RFC 9293 section 3.8.4
    */
   idle?: number | undefined
   /**
    * **Seconds** between two probes that are not answered.
-   * Kernel option TCP_KEEPINTVL, 1 to 32767; Linux' default is 75.
+   * Kernel option TCP_KEEPINTVL, 1 to 999; Linux' default is 75. The kernel takes
+   * more, which is refused: it is milliseconds by mistake.
    * @see tcp(7)
    */
   interval?: number | undefined
@@ -114,7 +125,7 @@ function isPrototypePolluted(): boolean {
  * Checks what `setKeepalive` was given. What is wrong, or rare, is looked into by functions
  * of their own: the compiler takes up into a call only so much as is short.
  */
-export function keepaliveSettings(options: unknown): Settings {
+export function keepaliveSettings(options: unknown, call: Call = callOfSetter): Settings {
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     return onOrOff(options)
   }
@@ -122,7 +133,7 @@ export function keepaliveSettings(options: unknown): Settings {
   const meant = isPrototypePolluted() ? unpolluted(options, FIELDS) : options
   const { idle, interval, count } = meant as Record<string, unknown>
   for (const key in options) {
-    if (key !== 'idle' && key !== 'interval' && key !== 'count') refuseOwn(key, options)
+    if (key !== 'idle' && key !== 'interval' && key !== 'count') refuseOwn(key, options, call)
   }
   const slot = typeof idle === 'number' && typeof interval === 'number' ? (idle + interval) & 7 : 0
   const known = recent[slot]
@@ -131,7 +142,7 @@ export function keepaliveSettings(options: unknown): Settings {
     known.interval === interval &&
     known.count === count
     ? known.settings
-    : newKeepalive(options, idle, interval, count, slot)
+    : newKeepalive(options, { idle, interval, count }, slot, call)
 }
 
 /** What `setKeepalive` was given, and was found to be right. */
@@ -148,24 +159,24 @@ const recentTimeouts: (Settings | undefined)[] = Array.from({ length: 8 })
 
 function newKeepalive(
   options: object,
-  idle: unknown,
-  interval: unknown,
-  count: unknown,
+  given: { idle: unknown; interval: unknown; count: unknown },
   slot: number,
+  call: Call,
 ): Settings {
+  const { idle, interval, count } = given
   if (idle === undefined && interval === undefined && count === undefined) {
     // A Map or a Boolean object would pass for an empty one.
     if (Object.prototype.toString.call(options) !== '[object Object]') throw notOptions(options)
     return ON
   }
   const settings = settingsWith({
-    idle: seconds('idle', idle),
-    interval: seconds('interval', interval),
-    count: probes(count),
+    idle: seconds('idle', given, call),
+    interval: seconds('interval', given, call),
+    count: probes(count, call),
     keepalive: 1,
     held: 1,
   })
-  warnOfSeconds(settings)
+  warnOfIdle(settings.idle)
   recent[slot] = { idle, interval, count, settings }
   return settings
 }
@@ -218,21 +229,27 @@ function notOptions(value: unknown): TypeError {
   )
 }
 
-function seconds(name: 'idle' | 'interval', value: unknown): number {
+function seconds(
+  name: 'idle' | 'interval',
+  given: Record<'idle' | 'interval', unknown>,
+  call: Call,
+): number {
+  const value = given[name]
   if (value === undefined) return LEAVE
   if (typeof value !== 'number') {
     throw invalidType(`options.${name}`, 'a number of seconds', value)
   }
-  if (Number.isInteger(value) && value >= 1 && value <= MAX_SECONDS) return value
+  const fits = Number.isInteger(value) && value >= 1 && value <= MAX_SECONDS
+  if (fits && !isMistaken(name, value)) return value
   throw outOfRange(
     `options.${name}`,
-    `a whole number of seconds from 1 to ${MAX_SECONDS}`,
+    secondsRange(name, value),
     value,
-    secondsAdvice(name, value),
+    secondsAdvice(name, value, given, call),
   )
 }
 
-function probes(value: unknown): number {
+function probes(value: unknown, call: Call): number {
   if (value === undefined) return LEAVE
   if (typeof value !== 'number') {
     throw invalidType('options.count', 'a number of probes', value)
@@ -242,23 +259,23 @@ function probes(value: unknown): number {
     'options.count',
     `a whole number of probes from 1 to ${MAX_COUNT}`,
     value,
-    value === 0 ? 'To turn keepalive off, call setKeepalive(socket, false).' : '',
+    value === 0 ? `To turn keepalive off, call ${call('false')}.` : '',
   )
 }
 
 const NODE_FIELDS = new Set(['initialDelay', 'keepAliveInitialDelay', 'enable', 'keepAlive'])
 
-function refuseOwn(key: string, options: object): void {
-  if (Object.hasOwn(options, key)) refuseField(key, options as Record<string, unknown>)
+function refuseOwn(key: string, options: object, call: Call): void {
+  if (Object.hasOwn(options, key)) refuseField(key, options as Record<string, unknown>, call)
 }
 
-function refuseField(key: string, options: Record<string, unknown>): never {
+function refuseField(key: string, options: Record<string, unknown>, call: Call): never {
   if (!NODE_FIELDS.has(key)) {
     throw invalidValue(
       `Unknown field options.${key}. setKeepalive takes idle (seconds), interval (seconds) and count (probes).`,
     )
   }
   throw invalidValue(
-    `options.${key} is a field of Node's own API, which counts in milliseconds. Here it is: ${ourCall(options)}; the unit is seconds.`,
+    `options.${key} is a field of Node's own API, which counts in milliseconds. Here it is: ${callForNodeFields(options, call)}; the unit is seconds.`,
   )
 }

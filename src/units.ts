@@ -1,56 +1,89 @@
 /** A number that most often means another unit, and what is said of it. */
 import { MAX_SECONDS } from './socket-options.js'
 
-export function secondsAdvice(name: string, value: number): string {
-  if (value > MAX_SECONDS && value / 1000 <= MAX_SECONDS) {
-    return `The unit is seconds, not milliseconds: ${value} ms are { ${name}: ${fromMilliseconds(value)} }.`
+/** The call that takes keepalive options, or `true` or `false`, as an error shows it. */
+export type Call = (options: string) => string
+
+export const callOfSetter: Call = (options) => `setKeepalive(socket, ${options})`
+
+/** Seconds. The kernel takes more, but whoever writes more means milliseconds. */
+export const MAX_INTERVAL = 999
+
+/** Seconds that the kernel takes, and that are refused as milliseconds by mistake. */
+export function isMistaken(name: 'idle' | 'interval', value: number): boolean {
+  return name === 'interval' ? value > MAX_INTERVAL : value >= 10_000 && value % 1000 === 0
+}
+
+/** What is accepted, in words; about whole thousands only where it matters. */
+export function secondsRange(name: 'idle' | 'interval', value: number): string {
+  const most = name === 'interval' ? MAX_INTERVAL : MAX_SECONDS
+  const rest =
+    name === 'idle' && isMistaken(name, value) ? ' without whole thousands from 10000 on' : ''
+  return `a whole number of seconds from 1 to ${most}${rest}`
+}
+
+export function secondsAdvice(
+  name: 'idle' | 'interval',
+  value: number,
+  options: Record<string, unknown>,
+  call: Call,
+): string {
+  if ((isMistaken(name, value) || value > MAX_SECONDS) && value / 1000 <= MAX_SECONDS) {
+    const { idle, interval, count } = options
+    const corrected = ourCall({ idle: inSeconds(idle), interval: inSeconds(interval), count }, call)
+    return `The unit is seconds, not milliseconds. For ${value} ms write ${corrected}.`
   }
   if (value > 0 && value < MAX_SECONDS && !Number.isInteger(value)) {
     return `The kernel counts whole seconds; the next one is { ${name}: ${Math.ceil(value)} }.`
   }
-  return value === 0 ? 'To turn keepalive off, call setKeepalive(socket, false).' : ''
+  return value === 0 ? `To turn keepalive off, call ${call('false')}.` : ''
 }
 
-/** What was written for Node's own API, written for ours. */
-export function ourCall(options: Record<string, unknown>): string {
+/** What was written with the fields of Node's own API, written for ours. */
+export function callForNodeFields(options: Record<string, unknown>, call: Call): string {
   const { enable, keepAlive, initialDelay, keepAliveInitialDelay, interval, count } = options
-  if ((enable ?? keepAlive) === false) return 'setKeepalive(socket, false)'
-  const fields: string[] = []
-  const idle = initialDelay ?? keepAliveInitialDelay
-  if (typeof idle === 'number' && idle > 0) fields.push(`idle: ${fromMilliseconds(idle)}`)
-  if (typeof interval === 'number' && interval > 0) {
-    fields.push(`interval: ${interval < 1000 ? interval : fromMilliseconds(interval)}`)
-  }
-  if (typeof count === 'number' && count > 0) fields.push(`count: ${count}`)
-  return `setKeepalive(socket, ${fields.length === 0 ? 'true' : `{ ${fields.join(', ')} }`})`
+  if ((enable ?? keepAlive) === false) return call('false')
+  const delay = initialDelay ?? keepAliveInitialDelay
+  const idle = typeof delay === 'number' && delay > 0 ? fromMilliseconds(delay) : undefined
+  return ourCall({ idle, interval: inSeconds(interval), count }, call)
+}
+
+/** What was written by position, as for Node's `setKeepAlive(enable, initialDelay, interval, count)`, written for ours. */
+export function callForPositions(positions: readonly unknown[], call: Call): string {
+  const [enable] = positions
+  if (enable === false) return call('false')
+  if (typeof enable === 'object') return call('{ idle: 60, interval: 10, count: 3 }')
+  const [idle, interval, count] = enable === true ? positions.slice(1) : positions
+  // With 75 for an interval, 7200 is the seconds of tcp(7) too.
+  const areSeconds = typeof interval === 'number' && interval < 1000
+  const fields = { idle: areSeconds ? idle : inSeconds(idle), interval: inSeconds(interval), count }
+  return ourCall(fields, call)
+}
+
+function ourCall(fields: Record<string, unknown>, call: Call): string {
+  const written = Object.entries(fields)
+    .filter(([, value]) => typeof value === 'number' && value > 0)
+    .map(([name, value]) => `${name}: ${value}`)
+  return call(written.length === 0 ? 'true' : `{ ${written.join(', ')} }`)
+}
+
+/** A number that has the other unit by all appearances; smaller ones are seconds. */
+function inSeconds(value: unknown): unknown {
+  return typeof value === 'number' && value >= 1000 ? fromMilliseconds(value) : value
 }
 
 function fromMilliseconds(value: number): number {
   return Math.max(1, Math.round(value / 1000))
 }
 
-export function warnOfSeconds({ idle, interval }: { idle: number; interval: number }): void {
-  if (interval >= 1000) {
-    warnOfUnit(
-      'interval',
-      `interval: ${interval} is ${inWords(interval)} between two probes. ${meantMs('interval', interval)}`,
-    )
-  }
-  if (idle >= 1000 && idle % 1000 === 0) {
-    warnOfUnit(
-      'idle',
-      `idle: ${idle} is ${inWords(idle)} until the first probe. ${meantMs('idle', idle)}`,
-    )
-  }
-}
-
-function meantMs(name: string, value: number): string {
-  return `If ${value} milliseconds are meant, write { ${name}: ${fromMilliseconds(value)} }.`
-}
-
-function inWords(value: number): string {
-  const minutes = Math.round(value / 6) / 10
-  return `${value} seconds (${minutes} minutes)`
+export function warnOfIdle(idle: number): void {
+  if (idle < 1000 || idle % 1000 !== 0) return
+  const minutes = Math.round(idle / 6) / 10
+  warnOfUnit(
+    'idle',
+    `idle: ${idle} is ${idle} seconds (${minutes} minutes) until the first probe. ` +
+      `If ${idle} milliseconds are meant, write { idle: ${fromMilliseconds(idle)} }.`,
+  )
 }
 
 const warned = new Set<string>()

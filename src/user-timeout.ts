@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import { apply, type Target } from './apply.js'
+import { refuseMore } from './errors.js'
 import { read } from './read.js'
 import { userTimeoutSettings } from './settings.js'
 import { USER_TIMEOUT } from './socket-options.js'
@@ -24,7 +25,8 @@ import { USER_TIMEOUT } from './socket-options.js'
  *
  * @param target A socket, connected or not; a server; an http(s) agent; an http2 session.
  * @param ms A whole number of milliseconds, 0 to 2147483647; a new socket has 0.
- * @throws {TypeError} ERR_INVALID_ARG_TYPE: nothing was set.
+ * @throws {TypeError} ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE (too many arguments):
+ * nothing was set.
  * @throws {RangeError} ERR_OUT_OF_RANGE: nothing was set.
  * @throws {Error} ERR_SOCKET_CLOSED, ERR_FEATURE_UNAVAILABLE_ON_PLATFORM.
  * @throws {SocketOptionError} The kernel refused; ENOTSUP for a Unix-domain socket,
@@ -41,6 +43,10 @@ import { USER_TIMEOUT } from './socket-options.js'
  * getUserTimeout(socket) // => 90000
  */
 export function setUserTimeout(target: Target, ms: number): void {
+  if (arguments.length > 2) {
+    const instead = 'setUserTimeout(socket, 90_000), which takes milliseconds'
+    refuseMore('setUserTimeout(target, ms)', 2, arguments, instead)
+  }
   apply(target, userTimeoutSettings(ms))
 }
 

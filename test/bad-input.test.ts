@@ -12,8 +12,11 @@ import fc from 'fast-check'
 import {
   getKeepalive,
   getUserTimeout,
+  installDefaults,
   type KeepaliveOptions,
+  planDeadPeerTimeout,
   SocketOptionError,
+  setDeadPeerTimeout,
   setKeepalive,
   setUserTimeout,
 } from 'tcp-keepalive'
@@ -49,12 +52,21 @@ const stateOf = (socket: Socket) => ({
   userTimeout: getUserTimeout(socket),
 })
 
-const SECONDS = 'a whole number of seconds from 1 to 32767'
+const RANGES = {
+  idle: 'a whole number of seconds from 1 to 32767',
+  interval: 'a whole number of seconds from 1 to 999',
+}
 const PROBES = 'a whole number of probes from 1 to 127'
 const OFF = 'setKeepalive(socket, false)'
 
+const GOOD = { idle: 60, interval: 10, count: 3 }
+const corrected = (fields: object) => {
+  const { idle, interval, count } = { ...GOOD, ...fields }
+  return `setKeepalive(socket, { idle: ${idle}, interval: ${interval}, count: ${count} })`
+}
+
 // value, error, what the message says
-const seconds: [unknown, Kind, string[]][] = [
+const seconds = (range: string): [unknown, Kind, string[]][] => [
   ['60', TYPE, ['a number of seconds', "'60' (string)"]],
   ['', TYPE, ["'' (string)"]],
   [60n, TYPE, ['60n (bigint)']],
@@ -65,23 +77,33 @@ const seconds: [unknown, Kind, string[]][] = [
   [Symbol('x'), TYPE, ['Symbol(x) (symbol)']],
   [new Number(60), TYPE, ['an instance of Number']],
   [{ valueOf: () => 60 }, TYPE, ['(object)']],
-  [Number.NaN, RANGE, [SECONDS, 'NaN (number)']],
-  [Number.POSITIVE_INFINITY, RANGE, [SECONDS, 'Infinity']],
-  [0, RANGE, [SECONDS, '0 (number)', OFF]],
-  [-0, RANGE, [SECONDS, '-0 (number)', OFF]],
-  [-1, RANGE, [SECONDS, '-1 (number)']],
-  [2 ** 32 + 3, RANGE, [SECONDS, '4294967299']],
-  [-(2 ** 32) + 3, RANGE, [SECONDS, '-4294967293']],
-  [2 ** 53, RANGE, [SECONDS, '9007199254740992']],
+  [Number.NaN, RANGE, [range, 'NaN (number)']],
+  [Number.POSITIVE_INFINITY, RANGE, [range, 'Infinity']],
+  [0, RANGE, [range, '0 (number)', OFF]],
+  [-0, RANGE, [range, '-0 (number)', OFF]],
+  [-1, RANGE, [range, '-1 (number)']],
+  [2 ** 32 + 3, RANGE, [range, '4294967299']],
+  [-(2 ** 32) + 3, RANGE, [range, '-4294967293']],
+  [2 ** 53, RANGE, [range, '9007199254740992']],
 ]
 
+const LARGE = 'The unit is seconds, not milliseconds'
 const perSecondsField = (field: 'idle' | 'interval'): [unknown, Kind, string[]][] => [
-  ...seconds,
-  [1.5, RANGE, [SECONDS, '1.5 (number)', `{ ${field}: 2 }`]],
-  [0.5, RANGE, [SECONDS, `{ ${field}: 1 }`]],
-  [32768, RANGE, [SECONDS, 'The unit is seconds, not milliseconds', `{ ${field}: 33 }`]],
-  [60_000, RANGE, ['60000 ms are', `{ ${field}: 60 }`]],
+  ...seconds(RANGES[field]),
+  [1.5, RANGE, [RANGES[field], '1.5 (number)', `{ ${field}: 2 }`]],
+  [0.5, RANGE, [RANGES[field], `{ ${field}: 1 }`]],
+  [32768, RANGE, [RANGES[field], LARGE, `${field}: 33`]],
+  // The other fields are GOOD's.
+  [60_000, RANGE, [RANGES[field], LARGE, 'For 60000 ms write', corrected({ [field]: 60 })]],
+  [10_000, RANGE, [RANGES[field], LARGE, 'For 10000 ms write', corrected({ [field]: 10 })]],
+  [30_000, RANGE, [RANGES[field], LARGE, 'For 30000 ms write', corrected({ [field]: 30 })]],
+  [32_000, RANGE, [RANGES[field], LARGE, 'For 32000 ms write', corrected({ [field]: 32 })]],
 ]
+const mistakenIntervals: [unknown, Kind, string[]][] = [1000, 1001, 1500, 9999].map((ms) => [
+  ms,
+  RANGE,
+  [RANGES.interval, LARGE, `For ${ms} ms write`, corrected({ interval: Math.round(ms / 1000) })],
+])
 
 const probes: [unknown, Kind, string[]][] = [
   ['3', TYPE, ['a number of probes', "'3' (string)"]],
@@ -127,6 +149,16 @@ const options: [unknown, Kind, string[]][] = [
   [() => {}, TYPE, [EXAMPLE, '(function)']],
   [new Map([['idle', 60]]), TYPE, [EXAMPLE, 'an instance of Map']],
   [new Boolean(false), TYPE, [EXAMPLE, 'an instance of Boolean']],
+  [
+    { idle: 30_000, interval: 10_000 },
+    RANGE,
+    ['options.idle', LARGE, 'setKeepalive(socket, { idle: 30, interval: 10 })'],
+  ],
+  [
+    { idle: 5000, interval: 10_000, count: 3 },
+    RANGE,
+    ['options.interval', LARGE, 'setKeepalive(socket, { idle: 5, interval: 10, count: 3 })'],
+  ],
   [{ idel: 60 }, VALUE, ['options.idel', 'idle (seconds), interval (seconds) and count (probes)']],
   [{ Idle: 60 }, VALUE, ['options.Idle']],
   [{ idle: 60, intervall: 10 }, VALUE, ['options.intervall']],
@@ -167,7 +199,10 @@ const show = (value: unknown) =>
 
 const badCalls: BadCall[] = [
   ...(['idle', 'interval', 'count'] as const).flatMap((field) =>
-    (field === 'count' ? probes : perSecondsField(field)).map(([value, kind, words]) => ({
+    [
+      ...(field === 'count' ? probes : perSecondsField(field)),
+      ...(field === 'interval' ? mistakenIntervals : []),
+    ].map(([value, kind, words]) => ({
       name: `setKeepalive(socket, { ${field}: ${text(value)} })`,
       // The other fields are good and differ from what is there: none of them may get through.
       call: (socket: Socket) =>
@@ -189,8 +224,6 @@ const badCalls: BadCall[] = [
     words,
   })),
 ]
-
-const GOOD = { idle: 60, interval: 10, count: 3 }
 
 describe.each(badCalls)('$name', ({ call, kind, words }) => {
   test('is refused, and nothing is set', async () => {
@@ -218,12 +251,102 @@ describe.each(badCalls)('$name', ({ call, kind, words }) => {
   })
 })
 
+/** What Node's positional form, or a guess, leaves over: [arguments, what the message says]. */
+const tooMany: [string, unknown[], string[]][] = [
+  ['setKeepalive', [true, 60_000, 10_000, 3], ['received 5', `setKeepalive(socket, ${EXAMPLE})`]],
+  ['setKeepalive', [true, 60_000], ['60000 (number)', 'setKeepalive(socket, { idle: 60 })']],
+  ['setKeepalive', [true, 7200, 75, 9], ['{ idle: 7200, interval: 75, count: 9 }']],
+  ['setKeepalive', [true, 500, 1000], ['{ idle: 500, interval: 1 }']],
+  ['setKeepalive', [true, '60s', null], ["'60s' (string), null", 'setKeepalive(socket, true)']],
+  ['setKeepalive', [false, 60_000], [OFF]],
+  ['setKeepalive', [60, 10, 3], [EXAMPLE]],
+  ['setKeepalive', [60_000, 10_000, 3], [EXAMPLE]],
+  ['setKeepalive', [{ idle: 60 }, 10, 3], [EXAMPLE, '10 (number), 3 (number)']],
+  ['setKeepalive', [{ idle: 60 }, () => {}], [EXAMPLE, '(function)']],
+  ['setUserTimeout', [90_000, 3], ['setUserTimeout(target, ms)', '3 (number)', 'milliseconds']],
+  ['setUserTimeout', [90_000, undefined, {}], ['received 4', 'undefined, {} (object)']],
+  [
+    'setDeadPeerTimeout',
+    [30_000, { slowReader: 'end' }, 3],
+    ['(target, ms, options)', '3 (number)'],
+  ],
+  ['setDeadPeerTimeout', [30_000, undefined, 'end'], ["{ slowReader: 'keep' }", "'end' (string)"]],
+]
+
+describe.each(tooMany)('%s(socket, ...%j)', (name, more, words) => {
+  const call = { setKeepalive, setUserTimeout, setDeadPeerTimeout }[name] as (
+    ...all: unknown[]
+  ) => void
+
+  test('is refused, and nothing is set', async () => {
+    await using pair = await connectedPair()
+    const before = stateOf(pair.client)
+    expectError(
+      thrownBy(() => call(pair.client, ...more)),
+      VALUE,
+      ['no more than', `${name}(target`, ...words],
+    )
+    expect(stateOf(pair.client)).toEqual(before)
+  })
+
+  test('is refused at once on a socket that is not connected, and nothing is set later', async () => {
+    await using pair = await connectedPair({
+      prepare: (client) =>
+        expectError(
+          thrownBy(() => call(client, ...more)),
+          VALUE,
+          words,
+        ),
+    })
+    expect(stateOf(pair.client)).toEqual(stateOf(pair.accepted))
+  })
+})
+
+test('too many for what has no target', () => {
+  const plan = planDeadPeerTimeout as (...all: unknown[]) => unknown
+  expectError(
+    thrownBy(() => plan(30_000, { slowReader: 'end' }, 3)),
+    VALUE,
+    ['no more than 2 arguments, planDeadPeerTimeout(ms, options)', '3 (number)'],
+  )
+  const install = installDefaults as (...all: unknown[]) => unknown
+  expectError(
+    thrownBy(() => install({ userTimeout: 90_000 }, { scope: 'all' })),
+    VALUE,
+    ['no more than 1 argument, installDefaults(options)', "scope: 'all'"],
+  )
+})
+
+test('undefined is no argument too many, nor is what Array.map adds for a getter', async () => {
+  await using pair = await connectedPair()
+  const more = [undefined, undefined] as unknown as []
+  setKeepalive(pair.client, GOOD, ...more)
+  setUserTimeout(pair.client, 90_000, ...more)
+  expect(stateOf(pair.client)).toEqual({ enabled: true, ...GOOD, userTimeout: 90_000 })
+  setDeadPeerTimeout(pair.client, 30_000, undefined, ...more)
+  planDeadPeerTimeout(30_000, undefined, ...more)
+  installDefaults({ userTimeout: 90_000 }, ...more)()
+  expect([pair.client].map(getKeepalive)).toEqual([getKeepalive(pair.client)])
+})
+
+test('installDefaults shows its own call', () => {
+  const install = (keepalive: object) => () => installDefaults({ keepalive })
+  const call = 'installDefaults({ keepalive: { idle: 30, interval: 10 } })'
+  expectError(thrownBy(install({ idle: 30_000, interval: 10_000 })), RANGE, [LARGE, call])
+  expectError(thrownBy(install({ initialDelay: 30_000, interval: 10_000 })), VALUE, [call])
+  expectError(thrownBy(install({ count: 0 })), RANGE, ['installDefaults({ keepalive: false })'])
+})
+
 test('every good value is accepted', async () => {
   await using pair = await connectedPair()
   const field = (max: number) => fc.option(fc.integer({ min: 1, max }), { nil: undefined })
   fc.assert(
     fc.property(
-      fc.record({ idle: field(32767), interval: field(32767), count: field(127) }),
+      fc.record({
+        idle: field(32767).filter((idle = 0) => idle < 10_000 || idle % 1000 !== 0),
+        interval: field(999),
+        count: field(127),
+      }),
       fc.integer({ min: 0, max: 2 ** 31 - 1 }),
       (fields, userTimeout) => {
         const before = stateOf(pair.client)

@@ -126,10 +126,10 @@ describe('any subset of the fields', () => {
   })
 })
 
-describe("the kernel's whole range", () => {
+describe('the whole range', () => {
   test.each([
     { idle: 1, interval: 1, count: 1 },
-    { idle: 32767, interval: 32767, count: 127 },
+    { idle: 32767, interval: 999, count: 127 },
   ])('%o', async (options) => {
     await using pair = await connectedPair()
     setKeepalive(pair.client, options)

@@ -102,9 +102,9 @@ describe('the tarball', () => {
     )
     expect(named.length).toBeGreaterThan(5)
     for (const file of named) expect(files).toContain(file)
-    // Each module has its types beside it; the bundle is all of them, and whole.js hands it to index.js.
+    // Each module has its types beside it; these two files hold them all.
     for (const file of files.filter((path) =>
-      /^dist\/(?!(at-once|bundle|whole)\.js$).*\.js$/.test(path),
+      /^dist\/(?!(at-once|bundle)\.js$).*\.js$/.test(path),
     )) {
       expect(files).toContain(file.replace(/\.js$/, '.d.ts'))
     }
@@ -233,6 +233,15 @@ describe.concurrent('the installed package', () => {
            const used = await use(require('tcp-keepalive'), require('tcp-keepalive/testing'))
            expect(used + '\\n').toBe(${JSON.stringify(USED)})
          })
+         test('watched and swept', () => new Promise((resolve) => {
+           const { setDeadPeerTimeout } = require('tcp-keepalive')
+           const server = createServer().listen(0, '127.0.0.1', () => {
+             const socket = connect(server.address().port, '127.0.0.1', () => {
+               setDeadPeerTimeout(socket, 60_000)
+               setTimeout(() => server.close(resolve) && socket.destroy(), 50)
+             })
+           })
+         }))
          test('misspelt', () => {
            const { setKeepalive } = require('tcp-keepalive')
            expect(() => setKeepalive(connect(1).on('error', () => {}), { idel: 1 })).toThrow(TypeError)
@@ -240,10 +249,10 @@ describe.concurrent('the installed package', () => {
       )
     }
     const jest = join(root, 'node_modules', 'jest', 'bin', 'jest.js')
-    const ended = await run([process.execPath, jest, '--runInBand', '--rootDir', folder], {
-      cwd: folder,
-    })
-    expect(ended.stderr).toContain('Tests:       4 passed, 4 total')
+    const flags = ['--runInBand', '--detectOpenHandles', '--rootDir', folder]
+    const ended = await run([process.execPath, jest, ...flags], { cwd: folder })
+    expect(ended.stderr).toContain('Tests:       6 passed, 6 total')
+    expect(ended.stderr).not.toContain('open handle')
     expect(ended.code).toBe(0)
   })
 

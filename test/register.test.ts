@@ -142,11 +142,25 @@ describe.concurrent('stops the start with one line that names the variable', () 
     ['TCP_KEEPALIVE_IDLE_S', '', '="" is not a whole number of seconds from 1 to 32767.'],
     ['TCP_KEEPALIVE_IDLE_S', 'one', '="one" is not a whole number of seconds from 1 to 32767.'],
     ['TCP_KEEPALIVE_IDLE_S', '0', '="0" is not a whole number of seconds from 1 to 32767.'],
-    ['TCP_KEEPALIVE_IDLE_S', '32768', '="32768" is not a whole number of seconds from 1 to 32767.'],
+    [
+      'TCP_KEEPALIVE_IDLE_S',
+      '32768',
+      '="32768" is not a whole number of seconds from 1 to 32767. The unit is seconds: for 32768 ms write TCP_KEEPALIVE_IDLE_S=33.',
+    ],
+    [
+      'TCP_KEEPALIVE_IDLE_S',
+      '30000',
+      '="30000" is not a whole number of seconds from 1 to 32767 without whole thousands from 10000 on. The unit is seconds: for 30000 ms write TCP_KEEPALIVE_IDLE_S=30.',
+    ],
+    [
+      'TCP_KEEPALIVE_INTERVAL_S',
+      '1000',
+      '="1000" is not a whole number of seconds from 1 to 999. The unit is seconds: for 1000 ms write TCP_KEEPALIVE_INTERVAL_S=1.',
+    ],
     ['TCP_KEEPALIVE_IDLE_S', '1e3', '="1e3" is not a whole number of seconds from 1 to 32767.'],
     ['TCP_KEEPALIVE_IDLE_S', '60s', '="60s" is not a whole number of seconds from 1 to 32767.'],
-    ['TCP_KEEPALIVE_INTERVAL_S', '1.5', '="1.5" is not a whole number of seconds from 1 to 32767.'],
-    ['TCP_KEEPALIVE_INTERVAL_S', ' 5', '=" 5" is not a whole number of seconds from 1 to 32767.'],
+    ['TCP_KEEPALIVE_INTERVAL_S', '1.5', '="1.5" is not a whole number of seconds from 1 to 999.'],
+    ['TCP_KEEPALIVE_INTERVAL_S', ' 5', '=" 5" is not a whole number of seconds from 1 to 999.'],
     ['TCP_KEEPALIVE_COUNT', '200', '="200" is not a whole number of probes from 1 to 127.'],
     ['TCP_KEEPALIVE_COUNT', '-1', '="-1" is not a whole number of probes from 1 to 127.'],
     [

@@ -79,6 +79,11 @@ const nodeOptions = { count: 3, keepAliveInitialDelay: 1000 }
 // @ts-expect-error
 setKeepalive(socket, nodeOptions)
 
+// @ts-expect-error Node's positional form.
+setKeepalive(socket, true, 60_000, 10_000, 3)
+// @ts-expect-error
+setKeepalive(socket, { idle: 60 }, 10)
+
 // ------------------------------------------------------------- the user timeout
 
 setUserTimeout(socket, 90_000)
@@ -91,6 +96,8 @@ setUserTimeout(socket, 90_000n)
 setUserTimeout(socket, { ms: 90_000 })
 // @ts-expect-error
 setUserTimeout(socket)
+// @ts-expect-error
+setUserTimeout(socket, 90_000, 3)
 
 // ------------------------------------------------------------- targets
 
