@@ -39,8 +39,10 @@ int TakeNotices(int poller, Notice* notices) {
   const int count = kevent(poller, nullptr, 0, events, kMaxNotices, &now);
   int told = 0;
   for (int i = 0; i < count; i++) {
-    // With EV_EOF, fflags is the socket's error.
-    if ((events[i].flags & EV_EOF) == 0 || events[i].fflags == 0) continue;
+    // With EV_EOF, fflags is the socket's error. A reset is Node's to report.
+    const uint32_t error = events[i].fflags;
+    if ((events[i].flags & EV_EOF) == 0 || error == 0 || error == ECONNRESET || error == EPIPE)
+      continue;
     notices[told].descriptor = static_cast<int>(events[i].ident);
     notices[told].ticket = static_cast<int>(reinterpret_cast<intptr_t>(events[i].udata));
     told++;
