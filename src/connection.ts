@@ -168,8 +168,8 @@ export class Connection implements HandleHooks, Watched {
   /** Read before anything else happens: what remains in TCP_INFO grows old. */
   private outcome(): 'other' | 'reset upon a question' | 'concluded' {
     const { tcpInfo, get, fields, integers } = native()
-    // Where there is no TCP_INFO the watcher reports conclusions alone.
-    if (tcpInfo(this.descriptor) < 0) return 'concluded'
+    // kqueue has told the error, and passes over resets; what only looks like Linux tells nothing.
+    if (tcpInfo(this.descriptor) < 0) return process.platform === 'linux' ? 'other' : 'concluded'
     const ended: EndedConnection = {
       retransmits: fields[TCP_INFO.retransmits] as number,
       probes: fields[TCP_INFO.probes] as number,

@@ -1,0 +1,74 @@
+/** Why the kernel has ended a connection, told without taking SO_ERROR away from Node. */
+import { join } from 'node:path'
+import { isConclusion } from 'tcp-keepalive/verdict'
+import { describe, expect, test } from 'vitest'
+import { run } from './support/child.ts'
+import { ownNetwork, withoutOwnNetwork } from './support/own-network.ts'
+
+interface Row {
+  set: string
+  state: string
+  event: string
+  concluded: boolean
+  code: string
+  ended: object
+}
+
+describe.skipIf(withoutOwnNetwork !== '')(`real connections${withoutOwnNetwork}`, () => {
+  test.concurrent('each conclusion of the kernel is told from each reset', async () => {
+    const file = join(__dirname, 'support', 'ended-connections.mjs')
+    const { stdout, stderr } = await run(['unshare', ...ownNetwork, process.execPath, file])
+    expect(stderr).toBe('')
+    const rows = JSON.parse(stdout) as Row[]
+    expect(rows.length).toBeGreaterThan(25)
+    for (const row of rows) {
+      const silent = row.event === 'the peer is silent'
+      expect(row, JSON.stringify(row)).toMatchObject({
+        concluded: silent,
+        code: silent ? 'ETIMEDOUT' : 'ECONNRESET',
+      })
+    }
+  })
+})
+
+describe('in doubt it was a reset', () => {
+  const inForce = { idle: 60, interval: 10, count: 3, userTimeout: 0, rtoMax: 120_000 }
+  const ended = {
+    retransmits: 0,
+    probes: 0,
+    rtt: 20,
+    rttVariation: 5,
+    sinceDataSent: 90_000,
+    sinceSegment: 90_000,
+    sendWindow: 65_536,
+  }
+
+  test('nothing was asked', () => {
+    expect(isConclusion(ended, inForce, {})).toBe(false)
+  })
+
+  test('all probes went unanswered, for the whole time', () => {
+    expect(isConclusion({ ...ended, probes: 3 }, inForce, {})).toBe(true)
+    expect(isConclusion({ ...ended, probes: 2 }, inForce, {})).toBe(false)
+    // The answer to the last of them.
+    expect(isConclusion({ ...ended, probes: 3, sinceSegment: 80_020 }, inForce, {})).toBe(false)
+  })
+
+  test('retransmissions: the user timeout is over, and the last one was not just sent', () => {
+    const bounded = { ...inForce, userTimeout: 5000 }
+    const lost = { ...ended, retransmits: 4, sinceSegment: 5300, sinceDataSent: 1900 }
+    expect(isConclusion(lost, bounded, {})).toBe(true)
+    expect(isConclusion({ ...lost, sinceSegment: 3500 }, bounded, {})).toBe(false)
+    expect(isConclusion({ ...lost, sinceDataSent: 21 }, bounded, {})).toBe(false)
+    expect(isConclusion(lost, inForce, {})).toBe(false)
+    expect(isConclusion({ ...lost, sinceSegment: 930_000 }, inForce, {})).toBe(true)
+  })
+
+  test('a closed window: with a user timeout its whole time, else the kernel asks retries2 times', () => {
+    const closed = { ...ended, sendWindow: 0, sinceSegment: 100, probes: 16 }
+    expect(isConclusion(closed, { ...inForce, userTimeout: 90_000 }, {})).toBe(true)
+    expect(isConclusion(closed, { ...inForce, userTimeout: 91_000 }, {})).toBe(false)
+    expect(isConclusion(closed, inForce, { retries2: 15 })).toBe(true)
+    expect(isConclusion({ ...closed, probes: 15 }, inForce, { retries2: 15 })).toBe(false)
+  })
+})
