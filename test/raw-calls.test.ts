@@ -23,8 +23,8 @@ test.skipIf(skipped !== '')(
     expect(calls).toBe(CALLS)
     // Calls of every function have got through, and of every function some were refused.
     for (const [name, [accepted, refused]] of Object.entries<[number, number]>(results)) {
-      expect(accepted, name).toBeGreaterThan(name === 'open' ? 0 : CALLS / 1000)
-      expect(refused, name).toBeGreaterThan(CALLS / 100)
+      expect(accepted, name).toBeGreaterThan(CALLS / 1000)
+      if (name !== 'now') expect(refused, name).toBeGreaterThan(CALLS / 100)
     }
     expect(noticed).toBeGreaterThan(0)
   },

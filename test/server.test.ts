@@ -514,8 +514,8 @@ describe.concurrent('what an accepted connection costs', () => {
       socket.resume()
       if (set.size === ${COUNT}) {
         console.log(JSON.stringify({ set: set.size }))
-        // They are watched when they have lasted for a moment.
-        setTimeout(process.exit, 100)
+        // The last one is watched when its 'connection' event is over.
+        setImmediate(process.exit)
       }
     })
     setKeepalive(server, ${JSON.stringify(KEEPALIVE)})
@@ -531,7 +531,7 @@ describe.concurrent('what an accepted connection costs', () => {
   for (const prepare of ['{}', '{ keepAlive: true }']) {
     // Without strace there is nobody to count system calls.
     test.skipIf(!STRACE)(
-      `${COUNT} connections, createServer(${prepare}): no setsockopt, one epoll_ctl more than Node's own where they last${STRACE ? '' : ' (skipped: strace is missing)'}`,
+      `${COUNT} connections, createServer(${prepare}): no setsockopt, one epoll_ctl more than Node's own${STRACE ? '' : ' (skipped: strace is missing)'}`,
       async () => {
         using trace = temporaryFolder()
         const file = join(trace.path, 'trace')

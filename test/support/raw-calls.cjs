@@ -85,15 +85,12 @@ const settingsOf = (socket) => ({ ...getKeepalive(socket), userTimeout: getUserT
 // ---------------------------------------------------------------- what is passed
 
 let noticed = 0
-/** Descriptor and ticket of what was watched. */
+/** Descriptor and ticket of what was watched, and of the timer, since the watcher was opened. */
 const watched = new Set()
-const notify = (count) => {
-  const pairs = new Int32Array(binding.integers)
-  for (let i = 0; i < count; i++) {
-    const pair = `${pairs[2 * i]} ${pairs[2 * i + 1]}`
-    if (!watched.has(pair)) throw new Error(`notice of ${pair}, which nobody watches`)
-    noticed++
-  }
+const notify = (descriptor, ticket) => {
+  const notice = `${descriptor} ${ticket}`
+  if (!watched.has(notice)) throw new Error(`notice of ${notice}, which nobody watches`)
+  noticed++
 }
 
 const buffer = fc.oneof(
@@ -205,10 +202,23 @@ function check(call, result) {
     if (result !== 0 || fs.existsSync(`/proc/self/fd/${call.args[0]}`)) fail('not closed', call)
   }
   if (call.name === 'watch' && result === 0) watched.add(`${call.args[0]} ${call.args[1]}`)
+  if (call.name === 'setTimer' && result === 0) watched.add('-1 0')
   results[call.name][result < 0 ? 1 : 0]++
 }
 
+/** What was watched is forgotten; shutting again is refused, opening again is not. */
+function openAgain() {
+  watched.clear()
+  for (const [name, args] of [
+    ['shut', []],
+    ['open', [notify]],
+  ]) {
+    check({ name, args }, binding[name](...args))
+  }
+}
+
 function isRightKind({ name, args: [first] }) {
+  if (name === 'now' || name === 'shut') return true
   if (name === 'open') return typeof first === 'function'
   // Newer versions of Node-API take shared memory for an ArrayBuffer.
   if (name === 'sweep') return first instanceof ArrayBuffer || first instanceof SharedArrayBuffer
@@ -247,10 +257,13 @@ async function main() {
         fail(`thrown ${inspect(error)}`, call)
       }
       check(call, result)
+      if (call.name === 'shut') openAgain()
       if (made % 50 === 0 && !isDeepStrictEqual(controls.map(settingsOf), before)) {
         fail(`${inspect(controls.map(settingsOf))} in place of ${inspect(before)}, since 50`, call)
       }
     }
+    const last = { name: 'watch', args: [fdOf(client), made] }
+    check(last, binding.watch(...last.args))
     // What ends unplugged stays in the kernel for a while, deaf to who comes next on its port.
     for (const end of [client, accepted]) binding.unplug(fdOf(end), 0)
     if (made % (2 * BATCH) === 0) accepted.resetAndDestroy()
