@@ -1,5 +1,5 @@
 /** Settings over earlier settings. */
-import { NO_VALUES, type Settings, settingsWith, UNTOUCHED, type Values } from './settings.js'
+import { NO_VALUES, type Settings, UNTOUCHED, type Values } from './settings.js'
 
 const NAMES = Object.keys(NO_VALUES) as (keyof Values)[]
 
@@ -7,11 +7,11 @@ const NAMES = Object.keys(NO_VALUES) as (keyof Values)[]
 export function merge(earlier: Settings, later: Settings): Settings {
   if (earlier === UNTOUCHED) return later
   if (changesNothing(earlier, later)) return earlier
-  const values: Partial<Record<keyof Values, number>> = { ...earlier }
+  const values: Record<keyof Values, number> = { ...earlier }
   // A user timeout that is set on its own bounds the connect as well.
   if (later.userTimeout >= 0) values.connectTimeout = later.connectTimeout
   for (const name of NAMES) if (later[name] >= 0) values[name] = later[name]
-  return settingsWith(values)
+  return values
 }
 
 /** A program sets the same again and again. */

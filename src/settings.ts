@@ -65,10 +65,7 @@ export interface Values {
 }
 
 /** Values that nobody changes any more, so that one object may serve many sockets. */
-export interface Settings extends Values {
-  /** Bit n says that the n-th of the values above is set. */
-  readonly fields: number
-}
+export type Settings = Values
 
 /** Leaves an option as it is. */
 export const LEAVE = -1
@@ -87,14 +84,11 @@ export const NO_VALUES: Values = {
 }
 
 /** Nothing set. */
-export const UNTOUCHED: Settings = { ...NO_VALUES, fields: 0 }
+export const UNTOUCHED: Settings = { ...NO_VALUES }
 
 /** Settings with these values, and the other options left alone. */
 export function settingsWith(some: Partial<Values>): Settings {
-  const values: Values = { ...NO_VALUES, ...some }
-  const set = Object.keys(NO_VALUES).map((name) => values[name as keyof Values] >= 0)
-  const fields = set.reduce((bits, isSet, index) => bits | (Number(isSet) << index), 0)
-  return { ...values, fields }
+  return { ...NO_VALUES, ...some }
 }
 
 /** The values for a socket that has still to be connected: the user timeout is the connect's. */

@@ -131,12 +131,11 @@ describe.runIf(process.platform === 'linux')('per call', () => {
           count(name, () => operation(socket, 1))
         }
         count('first', () => operations.setKeepalive(fresh, 1))
-        // Set before it has a descriptor: written and watched as soon as there is one.
+        // Set before it has a descriptor: written and watched as soon as there is one. In all:
         const later = connect(fresh.remotePort, '127.0.0.1')
-        crossings = 0
-        operations.setKeepalive(later, 1)
+        count('before', () => operations.setKeepalive(later, 1))
         await once(later, 'connect')
-        counts.later = crossings
+        counts.connect = crossings
         console.log(JSON.stringify(counts))
         process.exit()
       })`)
@@ -148,7 +147,9 @@ describe.runIf(process.platform === 'linux')('per call', () => {
       getUserTimeout: 1,
       getTcpInfo: 1,
       first: 2,
-      later: 2,
+      // Since when it is not read.
+      before: 1,
+      connect: 3,
     })
   })
 
@@ -171,7 +172,7 @@ describe.runIf(process.platform === 'linux')('per call', () => {
     expect(crossings.sweep).toBeGreaterThanOrEqual(6)
   })
 
-  test('bytes left behind, the result aside: at most 100', async () => {
+  test('bytes left behind, the result aside', async () => {
     const flags = ['--expose-gc', '--min-semi-space-size=128', '--max-semi-space-size=128']
     const bytes = await answerOf<Record<string, number>>(
       `${PROGRAM}
@@ -210,8 +211,9 @@ describe.runIf(process.platform === 'linux')('per call', () => {
       })`,
       { flags },
     )
+    // A setter makes two records of what is set from now on: the socket's and the connection's.
     for (const [operation, count] of Object.entries(bytes)) {
-      expect(count, operation).toBeLessThanOrEqual(100)
+      expect(count, operation).toBeLessThanOrEqual(operation.startsWith('get') ? 100 : 500)
     }
   })
 })

@@ -4,7 +4,7 @@ import { merge, touched } from 'tcp-keepalive/merge'
 import { type Settings, settingsWith, UNTOUCHED, type Values } from 'tcp-keepalive/settings'
 import { describe, expect, test } from 'vitest'
 
-const FIELDS = Object.keys(UNTOUCHED).filter((name) => name !== 'fields') as (keyof Values)[]
+const FIELDS = Object.keys(UNTOUCHED) as (keyof Values)[]
 
 /** Few numbers and few kinds, so that the same are set again. */
 const settings: fc.Arbitrary<Settings> = fc
