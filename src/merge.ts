@@ -1,5 +1,5 @@
 /** Settings over earlier settings. */
-import { NO_VALUES, type Settings, UNTOUCHED, type Values } from './settings.js'
+import { LEAVE, NO_VALUES, type Settings, UNTOUCHED, type Values } from './settings.js'
 
 const NAMES = Object.keys(NO_VALUES) as (keyof Values)[]
 
@@ -21,6 +21,13 @@ function changesNothing(earlier: Settings, later: Settings): boolean {
     if (later[name] >= 0 && later[name] !== earlier[name]) return false
   }
   return true
+}
+
+/** Earlier settings, but for what later ones have set. */
+export function without(earlier: Settings, later: Settings): Settings {
+  const values: Record<keyof Values, number> = { ...merge(earlier, later) }
+  for (const name of NAMES) if (later[name] >= 0) values[name] = LEAVE
+  return values
 }
 
 /** What these settings change, for people to read. */

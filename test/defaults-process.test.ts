@@ -133,6 +133,29 @@ describe.concurrent('scope', () => {
     ])
   })
 
+  test("what reaches a listening server by emit('connection'), under the server's own, until the undo", async () => {
+    const answer = await inProcess<object[]>(`
+      const front = await listen()
+      const undo = installDefaults({ ...ALL, scope: 'server' })
+      const plain = await listen()
+      const own = createServer()
+      setKeepalive(own, { interval: 21 })
+      await listen(own)
+      const silent = createServer()
+      const handed = async (server) => {
+        const socket = await accepted(front)
+        server.emit('connection', socket)
+        return settingsOf(socket)
+      }
+      const before = [await handed(plain), await handed(own), await handed(silent)]
+      undo()
+      plain.close()
+      await listen(plain)
+      return [...before, await handed(plain)]
+    `)
+    expect(answer).toMatchObject([ALL_SET, { ...ALL_SET, interval: 21 }, NOTHING, NOTHING])
+  })
+
   test('a path is passed over: it listens, it accepts, nothing is said', async () => {
     const path = join(folder, 'path')
     const answer = await inProcess<object>(`
@@ -283,6 +306,47 @@ describe.concurrent('the kernel refuses', () => {
       destroyed: false,
       warnings: 1,
     })
+  })
+
+  test("what reaches a server by emit('connection') goes on without the settings, too", async (context) => {
+    context.skip(shim === undefined, 'no C compiler')
+    const answer = await refusing<object>(`
+      const front = await listen()
+      installDefaults({ ...ALL, scope: 'server' })
+      const server = await listen()
+      const socket = await accepted(front)
+      process.env.REFUSE = '${REFUSE_USER_TIMEOUT}'
+      server.emit('connection', socket)
+      await turn()
+      return { refused, settings: settingsOf(socket), destroyed: socket.destroyed, warnings: warnings.length }
+    `)
+    expect(answer).toMatchObject({
+      refused: [['Socket', 'ENOPROTOOPT', 'TCP_USER_TIMEOUT']],
+      settings: NOTHING,
+      destroyed: false,
+      warnings: 1,
+    })
+  })
+
+  test('unless the server itself was set: then it is destroyed with the refusal, under TLS the TLSSocket', async (context) => {
+    context.skip(shim === undefined, 'no C compiler')
+    const answer = await refusing<object>(`
+      const tls = require('node:tls')
+      const front = await listen()
+      const errors = []
+      for (const server of [createServer(), tls.createServer()]) {
+        setUserTimeout(server, 50_000)
+        server.on('tlsClientError', ({ option }) => errors.push(option))
+        const socket = await accepted(front)
+        socket.on('error', ({ option }) => errors.push(option))
+        process.env.REFUSE = '${REFUSE_USER_TIMEOUT}'
+        server.emit('connection', socket)
+        process.env.REFUSE = ''
+        await new Promise((resolve) => socket.on('close', resolve))
+      }
+      return { errors, refused }
+    `)
+    expect(answer).toEqual({ errors: ['TCP_USER_TIMEOUT', 'TCP_USER_TIMEOUT'], refused: [] })
   })
 
   test('older connections in the accept queue, and what is refused only then: they live on', async (context) => {

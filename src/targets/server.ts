@@ -20,6 +20,7 @@ import { merge, touched } from '../merge.js'
 import { native, TCP_INFO } from '../native.js'
 import { type Settings, UNTOUCHED } from '../settings.js'
 import { firstOption, write } from '../write.js'
+import { seeEmitted } from './emitted.js'
 import { orDestroy, takeEffect } from './own-settings.js'
 import { applyToSocket } from './socket.js'
 
@@ -62,7 +63,7 @@ export function applyToServer(server: Server, settings: Settings): void {
   combine(record)
   if (own !== undefined) return
   hook()
-  hang(server, record)
+  keepRecord(server, record)
   onListened(server, () => listened(server, record))
 }
 
@@ -117,6 +118,12 @@ function newRecord(): ServerRecord {
   }
 }
 
+function keepRecord(server: Server, record: ServerRecord): void {
+  if (recordOf(server) !== undefined) return
+  hang(server, record)
+  seeEmitted(server, record, (socket, error) => defaults?.refused(socket, error))
+}
+
 function combine(record: ServerRecord): void {
   const { own, given } = record
   if (own === undefined || given === undefined) record.settings = own ?? given ?? UNTOUCHED
@@ -163,7 +170,7 @@ function applyDefaults(handle: TcpHandle, server: Server): void {
     if (given !== undefined) {
       adoptListener(handle, record, given)
       record.given = merge(record.given ?? UNTOUCHED, given)
-      hang(server, record)
+      keepRecord(server, record)
       debug('a listener: %o', touched(given))
     }
   } catch (error) {
