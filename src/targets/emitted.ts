@@ -59,10 +59,10 @@ function give(
     return
   }
   if (openDescriptor(handle) < 0) return
+  const connection = Connection.at(handle, socket)
+  connection.socket ??= unproxied(socket)
   const set = (settings: Settings, held: 'for defaults' | 'for a setter'): void => {
     write(handle, settings)
-    const connection = Connection.at(handle, socket)
-    connection.socket ??= unproxied(socket)
     takeEffect(connection, settings, held)
   }
   try {
@@ -70,10 +70,10 @@ function give(
   } catch (error) {
     refused(socket, error)
   }
-  // Under TLS the connection names the TLSSocket by the time at which it is destroyed.
-  if (own !== undefined) {
-    orDestroy(Connection.of(handle)?.socket ?? socket, () =>
-      set(without(own, before), 'for a setter'),
-    )
+  try {
+    if (own !== undefined) set(without(own, before), 'for a setter')
+  } catch (error) {
+    // Under TLS the connection names the TLSSocket by then.
+    process.nextTick(() => connection.socket?.destroy(error as Error))
   }
 }

@@ -113,6 +113,9 @@ function newRecord(): ServerRecord {
     older: 0,
     refusal: undefined,
     listening(handle) {
+      // The defaults come first: here there were none.
+      if (this.listener !== handle) this.given = undefined
+      combine(this)
       if (this.own !== undefined) tryAdopt(handle, this, this.own)
     },
   }
