@@ -11,7 +11,9 @@ of dd * 10 ms (so an RTT of dd * 20 ms) and a loss of ll percent each way,
 
 A line of JSON on the standard input changes a port's path: "delay" and "jitter"
 in seconds (a packet is up to that much later, so packets overtake each other), "loss"
-and "duplicate" as parts of one, "answer" for a firewall before the listening side that
+and "duplicate" as parts of one, "ours" and "theirs" for the loss of what goes to the
+listening side and of what comes from it, where that is another one, "largest" for the bytes
+of the largest packet that passes (an MTU black hole), "answer" for a firewall before the listening side that
 lets nothing through: "rst", or the code of an ICMP destination unreachable. At the
 end of the input it says by how many seconds it was late at most, and how many packets the
 device has dropped because it was.
@@ -100,8 +102,11 @@ def pass_on(packet):
         if 20000 <= ports[1] < 30000:
             os.write(tun, refusal(packet, tcp, answer))
         return
+    if len(packet) > path.get("largest", 65535):
+        return
+    loss = path.get("ours" if 20000 <= ports[1] < 30000 else "theirs", path["loss"])
     for _ in range(2 if random.random() < path.get("duplicate", 0) else 1):
-        if random.random() >= path["loss"]:
+        if random.random() >= loss:
             number += 1
             late = path["delay"] + path.get("jitter", 0) * random.random()
             heapq.heappush(waiting, (time.monotonic() + late, number, packet))

@@ -42,13 +42,23 @@ export async function crowd(row, ground) {
   const lives = ends.map((end) => LIVES[row.state](end, time, told))
   const weather = typeof row.path === 'function' ? row.path : (change) => change(row.path)
   await Promise.all([weather((path) => ground.change(row.port, path), time), ...lives])
-  ground.change(row.port, { delay: row.rtt / 2000, jitter: 0, loss: 0, duplicate: 0 })
+  told.stuck = ends.filter(({ socket }) => isStuck(socket)).length
+  ground.change(row.port, { ...CLEAN, delay: row.rtt / 2000 })
   const working = await Promise.all(ends.map(stillWorks))
   for (const { socket, peer } of ends) {
     socket.destroy()
     peer.destroy()
   }
   return { ...told, errors, working: working.filter(Boolean).length }
+}
+
+const CLEAN = { jitter: 0, loss: 0, ours: 0, theirs: 0, duplicate: 0 }
+
+/** Its window has closed upon data in flight. */
+function isStuck(socket) {
+  if (socket.destroyed) return false
+  const { sendWindowBytes, unacknowledgedSegments } = getTcpInfo(socket)
+  return sendWindowBytes === 0 && unacknowledgedSegments > 0
 }
 
 async function warm({ socket, peer }) {
@@ -78,7 +88,7 @@ const LIVES = {
     while (time() && !socket.destroyed) {
       const { rttUs, rtoUs } = getTcpInfo(socket)
       const path = { srtt: rttUs / 1000, rto: rtoUs / 1000 }
-      told.expected += transferLoss(told.plan, path, told.row.path.loss)
+      told.expected += transferLoss(told.plan, path, told.row.path)
       told.transfers++
       socket.write('x'.repeat(100))
       await heard(socket)
@@ -107,7 +117,8 @@ async function stillWorks({ socket, peer }) {
   if (socket.destroyed) return false
   peer.resume()
   socket.write('x')
-  const deadline = performance.now() + 60_000
+  // The next retransmission of what was stuck may be two minutes away.
+  const deadline = performance.now() + 150_000
   while (peer.bytesRead < socket.bytesWritten || socket.bytesRead < peer.bytesWritten) {
     if (socket.destroyed || performance.now() > deadline) return false
     await sleep(50)

@@ -1,5 +1,6 @@
 // docs/hostile-network.md.
 import { planDeadPeerTimeout } from '../../dist/index.js'
+import { LONG } from './rows.mjs'
 import { closedWindowLoss, idleLoss, transferLoss } from './theory.mjs'
 
 const LOSSES = [0.01, 0.05, 0.1, 0.2, 0.4]
@@ -17,19 +18,14 @@ function chance(part) {
 const QUESTIONS = [
   ['idle, an hour', (plan, loss) => idleLoss(plan, loss, HOUR)],
   ['a transfer of one segment', (plan, loss) => transferLoss(plan, PATH, loss)],
-  [
-    'not reading, an hour, at worst',
-    (plan, loss) => (plan.rtoMax === null ? undefined : closedWindowLoss(plan, loss, HOUR, true)),
-  ],
+  ['not reading, an hour, at worst', (plan, loss) => closedWindowLoss(plan, loss, HOUR, true)],
 ]
 
 function survives() {
   const lines = [5000, 10_000, 20_000, 60_000].flatMap((ms) =>
     QUESTIONS.map(([question, answer]) => {
       const plan = planDeadPeerTimeout(ms)
-      const chances = LOSSES.map((loss) => answer(plan, loss)).map((part) =>
-        part === undefined ? '' : chance(part),
-      )
+      const chances = LOSSES.map((loss) => answer(plan, { loss })).map(chance)
       const { idle, interval, count } = plan
       const title = question.startsWith('idle') ? `**${ms}** (${idle}/${interval}/${count})` : ''
       return `| ${[title, question, ...chances].join(' | ')} |`
@@ -69,7 +65,7 @@ ${[...lines]
   .join('\n')}`
 }
 
-export function document(results, links, where) {
+export function document(results, links, where, long) {
   const of = (...groups) => results.filter(({ group }) => groups.includes(group))
   const right = results.filter(({ fine }) => fine).length
   return `# On a hostile network
@@ -99,6 +95,8 @@ Given up within 150 s, of so many.
 
 ${table(of('loss', 'transfers', 'links'), 'path')}
 
+${long}
+
 ## Measured: one end is gone
 
 A firewall that begins to drop or to reject, IPv4 and IPv6, with setDeadPeerTimeout 4000 \`'keep'\` and
@@ -111,5 +109,22 @@ ${firewalls(of('firewall'))}
 Between two hosts:
 
 ${table(of('addresses'), 'what happens')}
+`
+}
+
+/** Of the peers that do not read for ten minutes. */
+export function longPart(results, links, where) {
+  const parts = Object.entries(LONG).map(([group, { title }]) => {
+    const bySweep = results.find((result) => result.group === group && result.bySweep)?.bySweep ?? 0
+    const rows = results.filter((result) => result.group === group && result.cells)
+    return `${title} The sweep has ended ${bySweep} of them; what is left was the kernel's verdict.\n\n${table(rows, 'path')}`
+  })
+  return `## Measured: peers that do not read for ten minutes
+
+Made by \`npm run hostile -- --long\` on ${where}. ${links}
+*Predicted*: where no window closes upon data in flight, to where each does. *Data stuck in*: so many were in
+that state at the end. "Nothing set" is plain Node on the same path.
+
+${parts.join('\n\n')}
 `
 }

@@ -1,9 +1,9 @@
 // Prediction beside measurement, whether they agree, and docs/hostile-network.md.
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { release } from 'node:os'
 import { isDeadPeerError } from '../../dist/index.js'
 import { inWords, seconds } from '../conformance/report.mjs'
-import { document } from './document.mjs'
+import { document, longPart } from './document.mjs'
 import { closedWindowLoss, idleLoss } from './theory.mjs'
 
 export function judge(row, result) {
@@ -50,14 +50,16 @@ function judgeCrowd(row, result) {
 /** How many of them are given up by chance: at least, at most. */
 const EXPECTED = {
   idle({ many, path, seconds }, { plan }) {
-    const expected = many * idleLoss(plan, path.loss, seconds)
+    const expected = many * idleLoss(plan, path, seconds)
     return [expected, expected]
   },
   /** With each transfer's own RTO. */
   transfers: (_, { expected }) => [expected, expected],
   /** Whether a window closes upon data in flight is chance, too. */
-  'slow reader': ({ many, path, seconds }, { plan }) =>
-    [false, true].map((uponData) => many * closedWindowLoss(plan, path.loss, seconds, uponData)),
+  'slow reader': ({ many, path, rtt, seconds }, { plan }) =>
+    [false, true].map(
+      (uponData) => many * closedWindowLoss(plan, path, seconds, uponData, 200 + rtt),
+    ),
 }
 
 /** Poisson: that there are so many or fewer. */
@@ -96,11 +98,13 @@ function one({ row, predicted, measured, error }) {
 const count = (value) =>
   value === 0 ? '0' : value < 0.05 ? '< 0.05' : value.toFixed(value < 10 ? 1 : 0)
 
-function many({ row, least, most, transfers, errors }) {
-  const { title, loss, jitter, duplicate } = row.path
+function many({ row, least, most, transfers, stuck, errors }) {
+  const { title, loss, ours, theirs, jitter, duplicate } = row.path
   const how = [
     title,
     loss && `loss ${loss * 100} %`,
+    ours && `${ours * 100} % of ours lost`,
+    theirs && `${theirs * 100} % of theirs lost`,
     row.rtt > 100 && `RTT ${row.rtt} ms`,
     jitter && `reordering within ${jitter * 1000} ms`,
     duplicate && `duplicates ${duplicate * 100} %`,
@@ -109,7 +113,7 @@ function many({ row, least, most, transfers, errors }) {
     how.filter(Boolean).join(', '),
     count(least) === count(most) ? count(most) : `${count(least)} to ${count(most)}`,
     String(errors.length),
-    `of ${row.many}${transfers ? `, ${transfers} transfers` : ''}`,
+    `of ${row.many}${transfers ? `, ${transfers} transfers` : ''}${stuck ? `, data stuck in ${stuck}` : ''}`,
   ]
 }
 
@@ -122,8 +126,21 @@ export function line({ fine, cells }) {
   return `${fine ? '  ' : '! '}${padded.join(' ')}`
 }
 
+const file = new URL('../../docs/hostile-network.md', import.meta.url)
+const where = () => `Linux ${release()} with Node ${process.version}`
+const LONG = /<!-- long -->[\s\S]*<!-- \/long -->/
+
+/** The part of the ten minutes stays as it was. */
 export function write(results, links) {
-  const file = new URL('../../docs/hostile-network.md', import.meta.url)
-  const where = `Linux ${release()} with Node ${process.version}`
-  writeFileSync(file, document(results, links, where))
+  const [long = ''] = LONG.exec(readFileSync(file, 'utf8')) ?? []
+  writeFileSync(file, document(results, links, where(), long))
+}
+
+/** That part alone. */
+export function writeLong(results, links) {
+  const part = `<!-- long -->\n${longPart(results, links, where())}\n<!-- /long -->`
+  writeFileSync(
+    file,
+    readFileSync(file, 'utf8').replace(LONG, () => part),
+  )
 }

@@ -39,6 +39,14 @@ const slowReaders = [
   [keep(20_000), 0.2],
 ].map(([set, loss]) => ({ set, state: 'slow reader', many: 60, path: { loss } }))
 
+/** More is lost on the way there, or on the way back. */
+const asymmetric = [{ ours: 0.05 }, { theirs: 0.05 }, { ours: 0.1 }, { theirs: 0.1 }].flatMap(
+  (path) => [
+    { set: keep(20_000), state: 'slow reader', many: 60, path },
+    { set: keep(5000), state: 'talking', many: 20, none: true, path },
+  ],
+)
+
 /** Down for so many seconds out of every so many, for everybody at once. */
 const flapping = (down, every) =>
   Object.assign(
@@ -132,11 +140,28 @@ const numbered = (rows, from) =>
   rows.map((row, i) => ({ family: 4, rtt: 20, port: 20_000 + from + i, ...row }))
 
 export const GROUPS = {
-  loss: numbered([...idle, ...slowReaders], 1000),
+  loss: numbered([...idle, ...slowReaders, ...asymmetric], 1000),
   transfers: numbered(transfers, 2000),
   links: numbered([...kept, ...lost], 3000),
   firewall: numbered(firewall, 4000),
   addresses: numbered(addresses, 5000),
+}
+
+/** With --long: peers that do not read for ten minutes, and plain Node beside them. */
+const stand = [keep(20_000), {}].flatMap((set) =>
+  [
+    { rtt: 20, path: { loss: 0.05 } },
+    { rtt: 300, path: { loss: 0.01 } },
+    { rtt: 300, path: { loss: 0.05 } },
+  ].map((path) => ({ set, state: 'slow reader', many: 150, seconds: 600, ...path })),
+)
+export const LONG = {
+  stand: { title: 'With TCP_RTO_MAX_MS (Linux 6.15 and newer).', rows: numbered(stand, 6000) },
+  'stand, older kernel': {
+    title: 'As a kernel before has it (the same one, whose sysctl is hidden from the library).',
+    older: true,
+    rows: numbered(stand, 7000),
+  },
 }
 
 /** Those that `npm test` has the time for. */
@@ -144,5 +169,6 @@ export const isShort = ({ set, family, answer, event, state, path, many, all, rt
   if (event !== undefined) return set.slowReader === 'keep'
   if (many === undefined) return family === 4 && answer !== 'drop' && set.ms !== undefined
   if (path.loss === 0.4) return state === 'transfers' && set.ms === 5000
+  if (path.ours ?? path.theirs) return path.ours === 0.1
   return !all && set.ms === 5000 && path.loss === undefined && rtt <= 100
 }
