@@ -4,7 +4,7 @@ const FAMILIES = [
   ['connecting', '#7a5195', (state) => state === 'connecting'],
   ['idle', '#2f6fb3', (state) => state.endsWith('idle')],
   ['written into silence', '#e08a1e', (state) => state.startsWith('written')],
-  ['in flight', '#c8453b', (state) => state.endsWith('in flight')],
+  ['in flight', '#c8453b', (state) => state.includes('in flight')],
   ['window closed', '#2e8b57', (state) => state.includes('window')],
 ]
 

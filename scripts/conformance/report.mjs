@@ -15,24 +15,28 @@ export function judge({ until = OBSERVED }, { predicted, measured, alive, proble
 
 export const seconds = (ms) => (ms / 1000).toFixed(ms < 99_950 ? 1 : 0)
 
-export function inWords({ keepalive, userTimeout, rtoMax, ms, slowReader, without }) {
+export function inWords({ keepalive, userTimeout, rtoMax, ms, slowReader, older }) {
   const words = []
   if (rtoMax) words.push(`TCP_RTO_MAX_MS ${rtoMax} only`)
   if (keepalive) words.push(`keepalive ${Object.values(keepalive).join('/')}`)
   if (userTimeout) words.push(`user timeout ${userTimeout}`)
-  const how = without ? "'keep', the sweep only" : `'${slowReader ?? 'keep'}'`
-  if (ms) words.push(`dead peer ${ms} ${how}`)
+  if (ms) words.push(`dead peer ${ms} '${slowReader ?? 'keep'}'`)
+  if (older) words.push('before Linux 6.15')
   return words.join(', ') || 'nothing set'
 }
 
-export function path({ family, rtt, loss }) {
+export function path({ family, rtt, loss, path: { ours, theirs, largest } = {} }) {
   const words = [`IPv${family}`]
   if (rtt) words.push(`RTT ${rtt} ms`)
   if (loss) words.push(`loss ${loss} %`)
+  if (ours) words.push(`${100 * ours} % of ours lost`)
+  if (theirs) words.push(`${100 * theirs} % of theirs lost`)
+  if (largest) words.push(`nothing over ${largest} bytes passes`)
   return words.join(', ')
 }
 
-export function stateOf({ state, part, closedFor, many }) {
+export function stateOf({ state, part, closedFor, every, many }) {
+  if (every) return `${state} every ${every} s${many ? `, ${many} connections` : ''}`
   if (many) return `${state}, ${many} connections`
   if (part) return `${state} at ${part * 100} %`
   if (closedFor) return `${state} after ${closedFor} s`
@@ -72,16 +76,17 @@ const SECTIONS = [
   ['Idle', ({ state }) => state === 'idle'],
   ['In flight', ({ state, set }) => state === 'in flight' && !special(set)],
   ['Written into silence', ({ state }) => state.startsWith('written')],
-  ['Half closed', ({ state }) => state.includes('end')],
+  ['Half closed', ({ state }) => /\bend(ed)?\b/.test(state)],
   ['Zero window', ({ state, set }) => state.startsWith('zero window') && !special(set)],
   ['Window closed upon data in flight', ({ state }) => state.startsWith('window closed')],
   ['TCP_RTO_MAX_MS and nothing else', ({ set, many }) => set.rtoMax && !many],
-  ['The sweep and nothing else', ({ set, many }) => set.without && !many],
+  ['The peer goes on sending', ({ every, many }) => every && !many],
+  ['Before Linux 6.15: without that option', ({ set, many }) => set.older && !many],
   ['Connecting', ({ state }) => state === 'connecting'],
   ['False alarms', ({ many }) => many],
 ]
 
-const special = (set) => set.rtoMax || set.without
+const special = (set) => set.rtoMax || set.older
 
 /** How many of the connections that nobody killed are left. */
 function kept(results) {

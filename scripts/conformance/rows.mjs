@@ -4,6 +4,7 @@
 // set: what the program says, in the words of the API
 // state: what the connection is doing when its peer goes silent (scenarios.mjs)
 // rtt, loss: of the path, in ms and percent each way; family: 4 or 6
+// path: what the path becomes, as link.py has it; every: so often the peer sends, in seconds
 
 const keepalive = (idle, interval, count) => ({ idle, interval, count })
 
@@ -104,14 +105,32 @@ const boundOnly = [
   { set: { rtoMax: 2100 }, state: 'window closed upon data, dead', rtt: 20, loss: 10 },
 ]
 
-// As on a kernel without that option: the sweep alone.
-const withoutOption = [
-  { set: { ms: 5000, without: true }, state: 'in flight' },
-  { set: { ms: 20_000, without: true }, state: 'in flight', rtt: 100, family: 6 },
-  { set: { ms: 5000, without: true }, closedFor: 0, state: 'zero window, dead' },
-  { set: { ms: 20_000, without: true }, closedFor: 10, state: 'zero window, dead', family: 6 },
-  { set: { ms: 5000, without: true }, state: 'zero window, alive' },
-  { set: { ms: 20_000, without: true }, state: 'zero window, alive', family: 6 },
+// The peer goes on sending: what it sends is no answer to what we have in flight.
+const oneWay = [
+  { set: { ms: 5000 }, every: 0.3, path: { ours: 1 } },
+  { set: { ms: 5000 }, every: 1, path: { ours: 1 }, rtt: 100 },
+  { set: { ms: 5000 }, every: 5, path: { ours: 1 }, family: 6 },
+  { set: { ms: 20_000 }, every: 1, path: { ours: 1 } },
+  { set: { ms: 20_000 }, every: 5, path: { ours: 1 }, rtt: 300, family: 6 },
+  { set: { ms: 5000, slowReader: 'end' }, every: 0.3, path: { ours: 1 } },
+  { set: { ms: 5000 }, every: 1, path: { theirs: 1 } },
+  { set: { ms: 20_000 }, every: 0.3, path: { theirs: 1 }, family: 6 },
+  { set: { ms: 5000 }, every: 1, path: { largest: 600 }, bytes: 5000 },
+  { set: { ms: 20_000 }, every: 0.3, path: { largest: 600 }, bytes: 50_000, rtt: 100 },
+  { set: { ms: 5000, older: true }, every: 0.3, path: { ours: 1 } },
+  { set: { ms: 5000, older: true }, every: 1, path: { largest: 600 }, bytes: 5000 },
+].map((row) => ({ ...row, state: 'in flight, the peer sends' }))
+
+// As a kernel before Linux 6.15 has it, without that option: the sweep alone.
+const olderKernel = [
+  { set: { ms: 5000, older: true }, state: 'in flight' },
+  { set: { ms: 20_000, older: true }, state: 'in flight', rtt: 100, family: 6 },
+  { set: { ms: 5000, older: true }, closedFor: 0, state: 'zero window, dead' },
+  { set: { ms: 20_000, older: true }, closedFor: 0, state: 'zero window, dead', rtt: 100 },
+  { set: { ms: 20_000, older: true }, closedFor: 0.3, state: 'zero window, dead', family: 6 },
+  { set: { ms: 20_000, older: true }, closedFor: 10, state: 'zero window, dead', family: 6 },
+  { set: { ms: 5000, older: true }, state: 'zero window, alive' },
+  { set: { ms: 20_000, older: true }, state: 'zero window, alive', family: 6 },
 ]
 
 const closedUponData = [
@@ -149,7 +168,19 @@ const alive = [
     loss: 10,
     family: 6,
   },
-  { set: { ms: 5000, without: true }, state: 'alive, slow reader', many: 30 },
+  { set: { ms: 5000, older: true }, state: 'alive, slow reader', many: 30 },
+  { set: { ms: 20_000, older: true }, state: 'alive, slow reader', many: 60, rtt: 300, loss: 1 },
+  ...[0.3, 1, 5].map((every) => ({
+    set: { ms: 5000 },
+    state: 'alive, the peer sends',
+    every,
+    many: 10,
+    path: {},
+  })),
+  ...[{ ours: 0.05 }, { theirs: 0.05 }, { ours: 0.1 }, { theirs: 0.1 }].flatMap((path) => [
+    { set: { ms: 20_000 }, state: 'alive, talking', many: 20, rtt: 100, path },
+    { set: { ms: 20_000 }, state: 'alive, slow reader', many: 20, rtt: 20, path },
+  ]),
 ]
 
 export const rows = [
@@ -159,11 +190,19 @@ export const rows = [
   ...halfClosed,
   ...zeroWindow,
   ...boundOnly,
-  ...withoutOption,
+  ...oneWay,
+  ...olderKernel,
   ...closedUponData,
   ...connecting,
   ...alive,
-].map((row) => ({ family: 4, rtt: 0, loss: 0, ...row }))
+].map((row, nth) => ({
+  family: 4,
+  rtt: 0,
+  loss: 0,
+  // A path of one row alone has a port of its own.
+  ...(row.path && { port: 28_000 + nth }),
+  ...row,
+}))
 
 function survives({ state, set: { keepalive, userTimeout, ms, slowReader } }) {
   if (ms) return state === 'zero window, alive' && slowReader !== 'end'
@@ -174,7 +213,8 @@ function survives({ state, set: { keepalive, userTimeout, ms, slowReader } }) {
 export const shortRows = rows
   .filter(
     ({ set, many, part, closedFor }) =>
-      !(many || set.rtoMax || set.ms > 5000 || part > 0.8 || closedFor),
+      !(many || set.rtoMax || set.ms > 5000 || part > 0.8 || closedFor) &&
+      !(set.older && closedFor === 0),
   )
   .filter((row) => !survives(row))
   .map((row) => ({ ...row, until: 25 }))
@@ -182,4 +222,13 @@ export const shortRows = rows
 /** With --long: a quarter of an hour. */
 export const longRows = [
   { set: {}, state: 'in flight', family: 4, rtt: 0, loss: 0, until: 1000, note: "Linux' default" },
+  {
+    set: { ms: 20_000, older: true },
+    closedFor: 10,
+    state: 'zero window, dead',
+    family: 4,
+    rtt: 0,
+    loss: 0,
+    until: 1000,
+  },
 ]

@@ -5,10 +5,14 @@ import { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 const require = createRequire(import.meta.url)
-const { setKeepalive, setUserTimeout, setDeadPeerTimeout } = require('../../dist/index.js')
+const {
+  planDeadPeerTimeout,
+  setKeepalive,
+  setUserTimeout,
+  setDeadPeerTimeout,
+} = require('../../dist/index.js')
 const { unplug } = require('../../dist/testing.js')
 const { expiry, kernelDetectionTime } = require('../../dist/kernel-rules.js')
-const { deadPeerPlan } = require('../../dist/plan.js')
 const { systemDefaults } = require('../../dist/system-defaults.js')
 const { native } = require('../../dist/native.js')
 const { apply } = require('../../dist/apply.js')
@@ -37,33 +41,18 @@ function info(socket) {
 }
 
 /** Says it to the socket, as a program would. */
-function say(socket, { keepalive, userTimeout, rtoMax, ms, slowReader, without }) {
+function say(socket, { keepalive, userTimeout, rtoMax, ms, slowReader }) {
   if (keepalive) setKeepalive(socket, keepalive)
   if (userTimeout) setUserTimeout(socket, userTimeout)
-  // No public function does these two.
+  // No public function does this one.
   if (rtoMax) apply(socket, { ...UNTOUCHED, rtoMax })
-  else if (without) sayWithoutOption(socket, ms)
   else if (ms) setDeadPeerTimeout(socket, ms, { slowReader: slowReader ?? 'keep' })
-}
-
-function sayWithoutOption(socket, ms) {
-  const { idle, interval, count, connectTimeout, userTimeout, silence } = planFor({
-    ms,
-    without: true,
-  })
-  const settings = { idle, interval, count, connectTimeout, userTimeout, silence, keepalive: 1 }
-  apply(socket, { ...UNTOUCHED, ...settings })
-}
-
-function planFor({ ms, slowReader, without }) {
-  const { rtoMax, ...older } = systemDefaults()
-  return deadPeerPlan(ms, slowReader ?? 'keep', without ? older : { rtoMax, ...older })
 }
 
 function predict(set, path) {
   const { keepalive, userTimeout, rtoMax } = set
   const settings = set.ms
-    ? planFor(set)
+    ? planDeadPeerTimeout(set.ms, { slowReader: set.slowReader })
     : { enabled: false, ...(keepalive && { enabled: true, ...keepalive }), userTimeout, rtoMax }
   return kernelDetectionTime(settings, systemDefaults(), path)
 }
@@ -97,6 +86,7 @@ const CLOSING = 400_000
 
 /** One row: { predicted, measured, error }, or { predicted, alive } where it has not ended. */
 export async function run(row, ground) {
+  if (row.port) ground.change(row.port, { delay: row.rtt / 2000, loss: 0 })
   if (row.many) return runMany(row, ground)
   const connecting = row.state === 'connecting'
   if (row.state.startsWith('window closed upon data')) return runClosedUponData(row, ground)
@@ -120,6 +110,11 @@ export async function run(row, ground) {
   socket.destroy()
   peer?.destroy()
   return { predicted, alive, observed: performance.now() - start }
+}
+
+function sendEvery(peer, seconds) {
+  const timer = setInterval(() => peer.write('x'), 1000 * seconds)
+  peer.once('close', () => clearInterval(timer))
 }
 
 const observe = ({ until = OBSERVED }) => sleep(until * 1000, undefined, { ref: false })
@@ -206,6 +201,15 @@ const STATES = {
     }
   },
 
+  /** Segments of the peer's arrive, or try to; of ours what the path lets through. */
+  async 'in flight, the peer sends'({ row, socket, peer, path, ground }) {
+    sendEvery(peer, row.every)
+    ground.change(row.port, row.path)
+    await sleep(200)
+    socket.write(Buffer.alloc(row.bytes ?? 1))
+    return { start: performance.now(), predicted: predict(row.set, path).unacknowledged }
+  },
+
   async connecting({ row, socket, ground }) {
     socket.connect(ground.silent(row))
     return { start: performance.now(), predicted: predict(row.set).connecting }
@@ -275,6 +279,7 @@ async function theyEnd(socket, peer) {
 
 /** Many live connections: how many have ended, and how many still work at the end. */
 async function runMany(row, ground) {
+  if (row.port) ground.change(row.port, row.path)
   const outcomes = await Promise.all(Array.from({ length: row.many }, () => live(row, ground)))
   const errors = outcomes.flatMap(({ error }) => error ?? [])
   return {
@@ -305,6 +310,7 @@ async function live(row, ground) {
     socket,
     peer,
     () => performance.now() - start < OBSERVED * 1000,
+    row,
   )
   const observed = performance.now() - start
   socket.destroy()
@@ -326,6 +332,16 @@ const LIVES = {
     while (time() && !socket.destroyed) {
       socket.write(Buffer.alloc(100))
       await sleep(1000 * Math.random())
+    }
+    return !socket.destroyed && (await stillWorks(socket, peer))
+  },
+
+  async 'alive, the peer sends'(socket, peer, time, { every }) {
+    peer.resume()
+    sendEvery(peer, every)
+    while (time() && !socket.destroyed) {
+      socket.write(Buffer.alloc(5000))
+      await sleep(2000 * Math.random())
     }
     return !socket.destroyed && (await stillWorks(socket, peer))
   },
