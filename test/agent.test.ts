@@ -13,7 +13,7 @@ import {
   Agent as HttpsAgent,
   request as requestHttps,
 } from 'node:https'
-import { connect, type Server, type Socket } from 'node:net'
+import { connect, createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Duplex } from 'node:stream'
@@ -22,10 +22,12 @@ import {
   getKeepalive,
   isDeadPeerError,
   SocketOptionError,
+  setDeadPeerTimeout,
   setKeepalive,
   setUserTimeout,
 } from 'tcp-keepalive'
 import { silentPort } from 'tcp-keepalive/check/silent-port'
+import { unplug } from 'tcp-keepalive/testing'
 import { describe, expect, test } from 'vitest'
 import { listen } from './support/listen.ts'
 import { ALL_SET, expectAll, KEEPALIVE, setAll, settingsOf } from './support/settings.ts'
@@ -315,6 +317,153 @@ describe.concurrent('what has no TCP options fails the request', () => {
 /** Node's agents know proxies of the environment since v24.5. */
 const [MAJOR = 0, MINOR = 0] = process.versions.node.split('.').map(Number)
 const KNOWS_PROXIES = MAJOR > 24 || (MAJOR === 24 && MINOR >= 5)
+
+/** Where a proxy that takes the connection, and dies before it answers, listens. */
+async function deadProxy() {
+  return listen(createServer((socket) => unplug(socket)))
+}
+
+const CONNECT = 'CONNECT target.test:443 HTTP/1.1\r\nHost: target.test:443\r\n\r\n'
+
+/** As https-proxy-agent and the package below it, agent-base, do it. */
+class ProxyAgent extends HttpAgent {
+  #socket: Socket | undefined
+  constructor(readonly where: { port: number; host: string }) {
+    super()
+  }
+
+  open(): Socket {
+    return connect(this.where)
+  }
+
+  async connect(): Promise<Socket> {
+    const socket = this.open()
+    socket.write(CONNECT)
+    await once(socket, 'data')
+    return socket
+  }
+
+  createSocket(request: unknown, options: unknown, callback: Callback): void {
+    const { createSocket } = HttpAgent.prototype as unknown as ProxyAgent
+    Promise.resolve()
+      .then(() => this.connect())
+      .then((socket) => {
+        this.#socket = socket
+        createSocket.call(this, request, options, callback)
+      }, callback)
+  }
+
+  override createConnection(): Socket {
+    return this.#socket as Socket
+  }
+}
+
+describe.concurrent('a proxy that dies before it answers is the error of the request', () => {
+  const where = { port: 443, host: 'target.test' }
+
+  async function expectDeath(made: ClientRequest): Promise<void> {
+    const [error] = await once(made.end(), 'error')
+    expect(error).toMatchObject({ code: 'ETIMEDOUT' })
+    expect(isDeadPeerError(error)).toBe(true)
+  }
+
+  test('an agent with a connect() that asks the proxy first', async () => {
+    await using proxy = await deadProxy()
+    const agent = new ProxyAgent({ port: proxy.port, host: '127.0.0.1' })
+    setDeadPeerTimeout(agent, 2000)
+    await expectDeath(requestHttp({ agent, ...where }))
+  })
+
+  test('an agent whose createConnection calls back when the proxy has answered', async () => {
+    await using proxy = await deadProxy()
+    const agent = Object.assign(new HttpAgent(), {
+      createConnection(_: object, callback: Callback) {
+        const socket = connect(proxy.port, '127.0.0.1', () => socket.write(CONNECT))
+        socket.once('data', () => callback(null, socket)).once('error', callback)
+      },
+    })
+    setDeadPeerTimeout(agent, 2000)
+    await expectDeath(requestHttp({ agent, ...where }))
+  })
+
+  test('a CONNECT request with an agent', async () => {
+    await using proxy = await deadProxy()
+    const agent = new HttpAgent()
+    setDeadPeerTimeout(agent, 2000)
+    const { port } = proxy
+    await expectDeath(
+      requestHttp({ agent, port, host: '127.0.0.1', method: 'CONNECT', path: 'target.test:443' }),
+    )
+  })
+
+  test.skipIf(!KNOWS_PROXIES)(
+    `an https.Agent with proxyEnv${KNOWS_PROXIES ? '' : ' (skipped: this Node does not know it)'}`,
+    async () => {
+      await using proxy = await deadProxy()
+      const proxyEnv = { HTTPS_PROXY: `http://127.0.0.1:${proxy.port}` }
+      const agent = new HttpsAgent({ keepAlive: true, ...{ proxyEnv } })
+      setDeadPeerTimeout(agent, 2000)
+      await expectDeath(requestHttps({ agent, ...where }))
+    },
+  )
+})
+
+describe.concurrent('what an agent opens to get a connection', () => {
+  test('is set, and still is where the connection is TLS over it', async () => {
+    await using target = await listen(
+      createHttpsServer(tlsServerOptions, (_, response) => response.end()),
+    )
+    const opened: Socket[] = []
+    const agent = new (class extends ProxyAgent {
+      override async connect() {
+        const socket = this.open()
+        opened.push(socket)
+        await once(socket, 'connect')
+        expectAll(socket)
+        return connectTls({ ...tlsClientOptions, socket })
+      }
+    })({ port: target.port, host: '127.0.0.1' })
+    setAll(agent)
+    const made = requestHttp({ agent, port: 1, host: 'target.test' }).end()
+    await once(made, 'response')
+    expect(opened).toHaveLength(1)
+    expectAll(made.socket as Socket)
+    agent.destroy()
+  })
+
+  test('over a path is left alone', async () => {
+    await using target = await listen(createHttpServer((_, response) => response.end()))
+    const folder = mkdtempSync(join(tmpdir(), 'agent-'))
+    const path =
+      process.platform === 'win32' ? `\\\\.\\pipe\\${folder.slice(-6)}` : join(folder, 'socket')
+    await using _ = await listen(createServer(), { path })
+    const agent = new (class extends ProxyAgent {
+      override async connect() {
+        await once(connect(path), 'connect')
+        return this.open()
+      }
+    })({ port: target.port, host: '127.0.0.1' })
+    setAll(agent)
+    await once(requestHttp({ agent, port: 1, host: 'target.test' }).end(), 'response')
+    agent.destroy()
+    rmSync(folder, { recursive: true })
+  })
+
+  test("is nobody else's: a socket that is opened meanwhile is not set", async () => {
+    await using target = await listen(createServer())
+    const agent = new ProxyAgent({ port: target.port, host: '127.0.0.1' })
+    setAll(agent)
+    const made = requestHttp({ agent, port: 1, host: 'target.test' })
+      .on('error', () => {})
+      .end()
+    await once(target.server, 'connection')
+    const other = connect(target.port, '127.0.0.1')
+    await once(other, 'connect')
+    expect(settingsOf(other)).toMatchObject({ enabled: false, userTimeout: 0 })
+    other.destroy()
+    made.destroy()
+  })
+})
 
 describe
   .skipIf(!KNOWS_PROXIES)

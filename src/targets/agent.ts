@@ -1,7 +1,8 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { Agent } from 'node:http'
 import { Socket } from 'node:net'
 import { invalidType } from '../errors.js'
-import { define } from '../handle.js'
+import { define, handleOf } from '../handle.js'
 import { merge } from '../merge.js'
 import type { Settings } from '../settings.js'
 import { orDestroy } from './own-settings.js'
@@ -14,6 +15,8 @@ interface AgentMethods {
   createSocket(request: unknown, options: unknown, callback: Created): void
   createConnection(options: unknown, callback?: Created): unknown
   reuseSocket(socket: unknown, request: unknown): void
+  /** What the package agent-base asks its subclasses for: those that go through a proxy. */
+  connect?(...args: unknown[]): unknown
 }
 
 interface AgentRecord {
@@ -46,7 +49,7 @@ export function applyToAgent(agent: Agent, settings: Settings): void {
 }
 
 function overrideMethods(agent: Agent, record: AgentRecord): void {
-  const { createSocket, createConnection, reuseSocket } = agent as unknown as AgentMethods
+  const { createSocket, createConnection, reuseSocket, connect } = agent as unknown as AgentMethods
   override(agent, 'createSocket', (request, options, callback) => {
     const created: Created = (error, socket) => {
       if (!error && socket !== undefined) give(record, socket)
@@ -56,7 +59,7 @@ function overrideMethods(agent: Agent, record: AgentRecord): void {
   })
   // A tunnel through a proxy is a socket only once it stands; its connect is seen here.
   override(agent, 'createConnection', (...args) => {
-    const socket = Reflect.apply(createConnection, agent, args)
+    const socket = opening(record, () => Reflect.apply(createConnection, agent, args))
     if (socket instanceof Socket) give(record, socket)
     return socket
   })
@@ -64,6 +67,27 @@ function overrideMethods(agent: Agent, record: AgentRecord): void {
     give(record, socket)
     Reflect.apply(reuseSocket, agent, [socket, request])
   })
+  if (typeof connect !== 'function') return
+  override(agent, 'connect', (...args) =>
+    opening(record, () => Reflect.apply(connect, agent, args)),
+  )
+}
+
+/**
+ * An agent that goes through a proxy opens a socket, asks the proxy, and has a connection only
+ * when that has answered. What is opened in the meantime is set when the method returns.
+ */
+function opening(record: AgentRecord, method: () => unknown): unknown {
+  const opened: Socket[] = []
+  const seen = (message: unknown) => opened.push((message as { socket: Socket }).socket)
+  subscribe('net.client.socket', seen)
+  try {
+    return method()
+  } finally {
+    unsubscribe('net.client.socket', seen)
+    // A path that it opens for some purpose of its own is its own business.
+    for (const socket of opened) if (handleOf(socket)) give(record, socket)
+  }
 }
 
 function give({ settings, round, given }: AgentRecord, socket: unknown): void {
