@@ -1,6 +1,5 @@
 /** What all copies of this package in one environment (the main thread, a worker) share. */
 import { Socket } from 'node:net'
-import { runInThisContext } from 'node:vm'
 import { define } from './internals.js'
 
 /**
@@ -26,5 +25,7 @@ export function shared<Value, Parameters extends unknown[]>(
 }
 
 function inMainContext<F>(make: F): F {
-  return Socket instanceof Function ? make : (runInThisContext(`'use strict'; (${make})`) as F)
+  if (Socket instanceof Function) return make
+  const { runInThisContext } = require('node:vm') as typeof import('node:vm')
+  return runInThisContext(`'use strict'; (${make})`) as F
 }
