@@ -1,0 +1,57 @@
+// Whether what the program saw with the library is what it sees without.
+import { isDead, READERS } from './cells.mjs'
+
+/** One that takes nothing for longer than this is not at work: it need not get the rest first. */
+const AT_WORK_MS = 1000
+const DEATH = /\b(ETIMEDOUT|EHOSTUNREACH|ENETUNREACH)\b/
+
+/**
+ * `same`; `dead peer`: the library has an error where Node waits; `unnoticed`: it has none, as
+ * Node; `other`: what must not be; `once`: the same, but it did not come again in more runs;
+ * `broken`: the comparison itself failed.
+ */
+export function judge(cell, plain, withLibrary) {
+  if (plain.some(({ problem }) => problem)) return 'broken'
+  const verdicts = withLibrary.map((outcome) => judgeOne(cell, plain, outcome))
+  const others = verdicts.filter((verdict) => verdict === 'other').length
+  if (others > 0) return others === 1 && verdicts.length > 1 ? 'once' : 'other'
+  return verdicts.includes('unnoticed') ? 'unnoticed' : verdicts[0]
+}
+
+function judgeOne(cell, plain, outcome) {
+  if (isDead(cell) && plain.some((waiting) => isDeath(cell, waiting, outcome))) return 'dead peer'
+  if (!isSame(plain, outcome)) return 'other'
+  return isDead(cell) && !outcome.ended && isVisible(cell) ? 'unnoticed' : 'same'
+}
+
+/** Of a fetch whose body nobody reads, a program sees nothing. */
+function isVisible({ protocol, reader }) {
+  return !(reader === 'nobody' && (protocol === 'fetch' || protocol === 'undici'))
+}
+
+function isSame(plain, outcome) {
+  if (!plain.some((one) => textOf(one) === textOf(outcome))) return false
+  const counts = plain.map(({ bytes }) => bytes)
+  if (counts.includes(outcome.bytes)) return true
+  // Where an error and the reader race, Node alone does not deliver the same twice.
+  const least = Math.min(...counts)
+  return least < Math.max(...counts) && outcome.bytes >= 0.8 * least
+}
+
+/** Node waits still; with the library all that, nothing lost, and then the death. */
+function isDeath({ reader }, waiting, outcome) {
+  if (waiting.ended || !outcome.ended || outcome.problem) return false
+  const begins = waiting.log.every((line, i) => line === outcome.log[i])
+  const more = outcome.log.slice(waiting.log.length)
+  // ws keeps the error of a connection that stands to itself.
+  const tells = DEATH.test(more.join()) || more.includes('close 1006')
+  const uncaught = more.some((line) => line.startsWith('un'))
+  const writes = waiting.writes.every((line, i) => line === outcome.writes[i])
+  const all = outcome.bytes >= waiting.bytes || READERS[reader].stands > AT_WORK_MS
+  return begins && writes && tells && !uncaught && all
+}
+
+/** What a program saw, in words. */
+export function textOf({ log, writes, ended, problem }) {
+  return problem ?? [...log, ...(ended ? [] : ['still waiting']), ...writes].join('; ')
+}

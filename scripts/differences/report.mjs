@@ -1,0 +1,127 @@
+// What is printed, and docs/differences.md.
+import { writeFileSync } from 'node:fs'
+import { release } from 'node:os'
+import { COMES, protocolOf, READERS } from './cells.mjs'
+import { textOf } from './compare.mjs'
+
+const of = (results, verdict) => results.filter((result) => result.verdict === verdict)
+
+export function print({ version, results, seconds }, skipped, everything) {
+  const cells = new Set(results.map(({ cell }) => cell)).size
+  console.log(
+    `\nNode ${version}: ${cells} cells, each in ${results.length / cells} ways (${seconds} s)`,
+  )
+  for (const [why, many] of skipped) console.log(`  skipped, ${why}: ${many}`)
+  console.log(`  dead peers: ${of(results, 'dead peer').length}`)
+  const dead = everything ? of(results, 'dead peer') : []
+  for (const result of dead) show(result)
+  for (const [title, verdict] of [
+    ['dead peers that were not noticed', 'unnoticed'],
+    ['other differences', 'other'],
+    ['differed once, and not again', 'once'],
+    ['could not be compared', 'broken'],
+  ]) {
+    const rows = of(results, verdict)
+    console.log(`  ${title}: ${rows.length}`)
+    for (const result of rows) show(result)
+  }
+  if (!everything) return
+  console.log('  the same:')
+  for (const result of of(results, 'same')) show(result)
+}
+
+function show({ cell, way, plain, outcomes, verdict }) {
+  console.log(`    ${cell.name} [${way}]`)
+  const distinct = (all) => [...new Set(all.map((one) => `${textOf(one)} (${one.bytes} bytes)`))]
+  for (const text of distinct(plain)) console.log(`      without: ${text}`)
+  if (verdict === 'same') return
+  for (const text of distinct(outcomes)) console.log(`      with:    ${text}`)
+}
+
+export function write(runs, skipped) {
+  writeFileSync(new URL('../../docs/differences.md', import.meta.url), document(runs, skipped))
+}
+
+function document(runs, skipped) {
+  const list = (items) => items.map((item) => `\`${item}\``).join(', ')
+  const [{ results }] = runs
+  const cells = [...new Set(results.map(({ cell }) => cell))]
+  const protocols = [...new Set(cells.map(protocolOf))]
+  const others = runs.flatMap(({ version, results }) =>
+    results
+      .filter(({ verdict }) => verdict !== 'same' && verdict !== 'dead peer')
+      .map((result) => ({ version, ...result })),
+  )
+  const ways = [...new Set(results.map(({ way }) => way))]
+  return `# What differs from plain Node
+
+Made by \`npm run differences -- --write\` on Linux ${release()}. One program runs without the library and with
+\`--require tcp-keepalive/register\`, in processes of their own, and everything that it can see is compared: the bytes that its consumer
+gets, events and their order, errors (code, syscall, message), rejections, uncaught exceptions, the end of the process. Times are
+not compared; what has not come within ${'7 s (a dead peer: 10 s)'} counts as "still waiting". Node does not always do the same twice:
+what differs is run again, and counts if Node alone did not end so in four runs.
+
+- **Who reads**: ${Object.keys(READERS).join(', ')}.
+- **What comes**: ${Object.keys(COMES).join('; ')}.
+- **How much lies in the kernel**: nothing, 1 KB, 200 KB, 5 MB, and as much of 5 MB as ordinary buffers take.
+- **Over**: ${list(protocols)}.
+- **With the library**: ${ways.map((way) => `a ${way} of 3 s`).join('; ')}; scope \`all\`.
+
+The sensible combinations are ${cells.length}.${[...skipped].map(([why, many]) => ` Not run: ${many} (${why}).`).join('')}
+
+| | compared | the same | dead peers | other differences |
+|---|---:|---:|---:|---:|
+${runs
+  .map(({ version, results }) => {
+    const same = of(results, 'same').length
+    const dead = of(results, 'dead peer').length
+    return `| Node ${version.slice(1)} | ${results.length} | ${same} | ${dead} | ${results.length - same - dead} |`
+  })
+  .join('\n')}
+
+## Dead peers
+
+Node alone was still waiting, and does so for a quarter of an hour or for ever. With the library the error comes; a consumer at work
+has had all the data before it.
+
+| what comes | over | without | with the library | |
+|---|---|---|---|---:|
+${deaths(runs)}
+
+## Other differences
+
+${others.length === 0 ? 'None.' : table(others)}
+`
+}
+
+/** The errors, by event and protocol, of all versions together. */
+function deaths(runs) {
+  const rows = new Map()
+  for (const { cell, outcomes } of runs.flatMap(({ results }) => of(results, 'dead peer'))) {
+    const key = `| ${cell.comes} | ${protocolOf(cell)} | still waiting`
+    const row = rows.get(key) ?? { errors: new Set(), many: 0 }
+    row.many++
+    for (const { log } of outcomes) row.errors.add(errorIn(log))
+    rows.set(key, row)
+  }
+  return [...rows]
+    .map(([key, { errors, many }]) => `${key} | ${[...errors].join(', ')} | ${many} |`)
+    .join('\n')
+}
+
+function errorIn(log) {
+  const text = log.join('; ')
+  return /\b(read|write) (ETIMEDOUT|EHOSTUNREACH|ENETUNREACH)\b/.exec(text)?.[0] ?? 'close 1006'
+}
+
+function table(others) {
+  const shown = (outcomes) =>
+    [...new Set(outcomes.map((one) => `${textOf(one)} (${one.bytes} bytes)`))]
+      .join(' — ')
+      .replaceAll('|', '\\|')
+  const lines = others.map(
+    ({ version, cell, way, plain, outcomes }) =>
+      `| ${version} | ${cell.name} | ${way} | ${shown(plain)} | ${shown(outcomes)} |`,
+  )
+  return `| Node | | set | without | with |\n|---|---|---|---|---|\n${lines.join('\n')}`
+}
