@@ -29,16 +29,23 @@ interface Options {
 const loaded = (source: string, { env = {}, flags = [], load }: Options = {}): Promise<Ended> =>
   runNode(source, { env, flags: [...flags, ...(load ?? ['--require', register])] })
 
-/** What one connection of the program has, both ends. The reader of it is not the program's. */
+/**
+ * What one connection of the program has, both ends, once what has bounded the connect is taken
+ * back. The reader of it is not the program's.
+ */
 const PROGRAM = `
 const { getKeepalive, getUserTimeout } = require('tcp-keepalive')
+const { setTimeout: sleep } = require('node:timers/promises')
 const { once } = require('node:events')
 const { createServer, connect } = require('node:net')
 const settingsOf = (socket) => ({ ...getKeepalive(socket), userTimeout: getUserTimeout(socket) })
 const server = createServer().listen(0, '127.0.0.1', () => {
   const client = connect(server.address().port, '127.0.0.1')
   const both = [once(server, 'connection'), once(client, 'connect')]
-  Promise.all(both).then(([[accepted]]) => {
+  Promise.all(both).then(async ([[accepted]]) => {
+    const first = getUserTimeout(client)
+    const deadline = performance.now() + 1500
+    while (getUserTimeout(client) === first && performance.now() < deadline) await sleep(20)
     console.log(JSON.stringify({ client: settingsOf(client), accepted: settingsOf(accepted) }))
     client.destroy()
     server.close()
