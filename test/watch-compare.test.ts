@@ -8,7 +8,7 @@ import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
 import { finished, pipeline, Writable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { setKeepalive, setUserTimeout } from 'tcp-keepalive'
+import { setUserTimeout } from 'tcp-keepalive'
 import { unplug } from 'tcp-keepalive/testing'
 import { describe, expect, test } from 'vitest'
 import { closed, DEATHS, stall } from './support/death.ts'
@@ -276,11 +276,10 @@ describe.concurrent("AsyncLocalStorage's store inside 'error'", () => {
       names.map(async (name) => {
         await using pair = await connectedPair()
         await stall(pair.client, pair.accepted)
-        store.run(name, () => setKeepalive(pair.client, true))
+        store.run(name, () => DEATHS.idle(pair.client))
         const seenStore = new Promise((resolve) =>
           pair.client.on('error', () => resolve(store.getStore())),
         )
-        pair.accepted.resetAndDestroy()
         return await seenStore
       }),
     )

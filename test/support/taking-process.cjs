@@ -1,10 +1,18 @@
-// Takes a socket that is handed over, reads nothing of it and tells how it dies.
-const { setKeepalive } = require('tcp-keepalive')
+// Takes a socket that is handed over, reads nothing of it, loses its peer, and tells how it dies.
+const { setUserTimeout } = require('tcp-keepalive')
+const { unplug } = require('tcp-keepalive/testing')
 
-process.on('message', (_, socket) => {
-  setKeepalive(socket, true)
-  socket.on('error', ({ code, syscall }) =>
-    process.send({ code, syscall }, () => process.disconnect()),
-  )
-  process.send('taken')
+let socket
+process.on('message', (_, taken) => {
+  if (taken !== undefined) {
+    socket = taken
+    socket.on('error', ({ code, syscall }) =>
+      process.send({ code, syscall }, () => process.disconnect()),
+    )
+    process.send('taken')
+    return
+  }
+  setUserTimeout(socket, 1000)
+  unplug(socket)
+  socket.write('x')
 })
