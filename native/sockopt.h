@@ -83,8 +83,10 @@ struct Outstanding {
   int since_ack;
   // The low bits of the bytes that the peer has acknowledged.
   int acknowledged;
-  // All retransmissions so far, and the window probes since the last answer; low bits.
-  int asked;
+  // The low bits of all retransmissions so far.
+  int retransmitted;
+  // The window probes since the last answer.
+  int probes;
   // The retransmission timer's expiries since the last progress: some send nothing, while
   // the link layer still holds the segment before. Not counted while the window is closed.
   int timeouts;
@@ -94,7 +96,7 @@ struct Outstanding {
   // deviation, as in the retransmission timeout (RFC 6298).
   int answer_time;
 };
-constexpr int kOutstandingFields = 9;
+constexpr int kOutstandingFields = 10;
 void ReadOutstanding(Socket socket, Outstanding* outstanding);
 
 }  // namespace keepalive

@@ -168,7 +168,8 @@ void ReadOutstanding(int socket, Outstanding* outstanding) {
   outstanding->window = told ? low(std::min<uint32_t>(info.tcpi_snd_wnd, INT32_MAX)) : -1;
   outstanding->since_ack = low(std::min<uint32_t>(info.tcpi_last_ack_recv, INT32_MAX));
   outstanding->acknowledged = low(info.tcpi_bytes_acked);
-  outstanding->asked = low(info.tcpi_total_retrans + info.tcpi_probes);
+  outstanding->retransmitted = low(info.tcpi_total_retrans);
+  outstanding->probes = info.tcpi_probes;
   outstanding->timeouts = info.tcpi_retransmits;
   outstanding->bare = low(info.tcpi_segs_in - info.tcpi_data_segs_in);
   // TCP_RTO_MIN is the least that a peer is given for an answer.

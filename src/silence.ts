@@ -24,14 +24,15 @@ export interface Outstanding {
   readonly window: number
   readonly sinceAck: number
   readonly acknowledged: number
-  readonly asked: number
+  readonly retransmitted: number
+  readonly probes: number
   readonly timeouts: number
   readonly bare: number
   readonly answerTime: number
 }
 
 /** So many numbers `sweep` has for each connection. */
-export const OUTSTANDING_FIELDS = 9
+export const OUTSTANDING_FIELDS = 10
 
 /** What `sweep` has answered about its nth connection. */
 export function outstandingOf(numbers: Int32Array, nth: number): Outstanding {
@@ -42,10 +43,11 @@ export function outstandingOf(numbers: Int32Array, nth: number): Outstanding {
     window: numbers[at + 2] as number,
     sinceAck: numbers[at + 3] as number,
     acknowledged: numbers[at + 4] as number,
-    asked: numbers[at + 5] as number,
-    timeouts: numbers[at + 6] as number,
-    bare: numbers[at + 7] as number,
-    answerTime: numbers[at + 8] as number,
+    retransmitted: numbers[at + 5] as number,
+    probes: numbers[at + 6] as number,
+    timeouts: numbers[at + 7] as number,
+    bare: numbers[at + 8] as number,
+    answerTime: numbers[at + 9] as number,
   }
 }
 
@@ -60,8 +62,8 @@ export interface Silence {
   progress: number
   /** The window has been closed since then. */
   closed: boolean
-  /** What had been asked when the peer last answered anything. */
-  asked: number
+  /** The retransmissions and expiries that were over when the peer last answered anything. */
+  retransmitted: number
   timeouts: number
   /** Since when enough has been unanswered. */
   unanswered: number
@@ -89,7 +91,7 @@ export function nothingKnown(): Silence {
     acknowledged: -1,
     progress: 0,
     closed: false,
-    asked: 0,
+    retransmitted: 0,
     timeouts: 0,
     unanswered: Infinity,
     stalled: 0,
@@ -116,7 +118,7 @@ export function observe(
   silence: number,
   host: SystemDefaults,
 ): Verdict {
-  const { inFlight, window, sinceAck, acknowledged, asked, timeouts, bare } = outstanding
+  const { inFlight, window, sinceAck, acknowledged, retransmitted, timeouts, bare } = outstanding
   const waits = outstanding.waits > 0
   const moved = !waits || acknowledged !== state.acknowledged
   // A window that opens a little, and for a moment, changes nothing. (-1: the kernel does not say.)
@@ -128,8 +130,9 @@ export function observe(
   if (moved) state.progress = now
   // It has answered since the last look: all questions before that are over.
   if (!waits || sinceAck <= now - state.looked + TICKS) {
-    state.asked = asked
+    state.retransmitted = retransmitted
     state.timeouts = timeouts
+    state.unanswered = Infinity
   }
   // A kernel before 6.6, and so without the option, ignores the closing of a window upon data
   // in flight: there a slow reader's answers are bare acknowledgements, and the window looks open.
@@ -137,6 +140,7 @@ export function observe(
   if (moved || inFlight === 0 || window <= 0 || answers) {
     state.stalled = now
     state.expired = timeouts
+    state.expiredEnough = Infinity
   }
   state.acknowledged = acknowledged
   state.closed = closed
@@ -144,7 +148,10 @@ export function observe(
   state.looked = now
 
   const questions = closed ? questionsOf(state, silence, inFlight > 0) : QUESTIONS_IN_FLIGHT
-  const unanswered = Math.max(asked - state.asked, timeouts - state.timeouts)
+  const unanswered =
+    inFlight === 0
+      ? outstanding.probes
+      : Math.max(retransmitted - state.retransmitted, timeouts - state.timeouts)
   state.unanswered = unanswered < questions ? Infinity : Math.min(state.unanswered, now)
   const expiries = closed ? QUESTIONS : QUESTIONS_IN_FLIGHT
   const expired = timeouts - state.expired

@@ -6,7 +6,7 @@ import {
   checkDeadPeerTimeout,
   type DeadPeerPlan,
   deadPeerPlan,
-  probesOfStuckData,
+  questionsOfStuckData,
   rtoMaxForStuckData,
 } from '../src/plan.js'
 import type { SystemDefaults } from '../src/system-defaults.js'
@@ -185,7 +185,7 @@ describe("slowReader 'keep'", () => {
       const { death, probes } = shrunkWindowDeath(bound, clockFor(ms), first, end)
       expectWithin(death, plan, 'closed upon data')
       // The second follows before `ms` and a second are over.
-      const wanted = ms < 2700 ? 1 : probesOfStuckData(plan.silence)
+      const wanted = ms < 2700 ? 1 : questionsOfStuckData(plan.silence)
       if (probes < wanted) expect.fail(`${ms}: ${probes} probes`)
     }
   })

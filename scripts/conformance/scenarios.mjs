@@ -12,7 +12,8 @@ const {
   setDeadPeerTimeout,
 } = require('../../dist/index.js')
 const { unplug } = require('../../dist/testing.js')
-const { expiry, kernelDetectionTime } = require('../../dist/kernel-rules.js')
+const { expiry, kernelDetectionTime, SWEEP_PERIOD } = require('../../dist/kernel-rules.js')
+const { aheadOfSilence, questionsOfStuckData } = require('../../dist/plan.js')
 const { systemDefaults } = require('../../dist/system-defaults.js')
 const { native } = require('../../dist/native.js')
 const { apply } = require('../../dist/apply.js')
@@ -250,11 +251,12 @@ async function runClosedUponData(row, ground) {
     peer.destroy()
   }
   if (!found) throw new Error('no connection came into that state within a minute')
-  const start = performance.now() - info(found.socket).lastAck
+  const { lastAck, rto, srtt } = info(found.socket)
+  const start = performance.now() - lastAck
   unplug(found.socket)
   const { error, at } = (await Promise.race([found.failed, observe(row)])) ?? {}
   const { ms, rtoMax } = row.set
-  const predicted = ms ? predict(row.set).zeroWindow : twiceTheBound(rtoMax, row.rtt)
+  const predicted = ms ? stuckTime(ms, rto, srtt) : twiceTheBound(rtoMax, row.rtt)
   if (!error) return { predicted, observed: performance.now() - start }
   return { predicted, measured: at - start, error: `${error.code}, ${error.syscall}` }
 }
@@ -269,6 +271,21 @@ function twiceTheBound(rtoMax, rtt) {
   for (let elapsed = interval - rtt; ; elapsed += interval) {
     if (elapsed > 2 * rtoMax) return elapsed
   }
+}
+
+/**
+ * The sweep, upon stuck data: the retransmissions that must go unanswered are as far apart as
+ * they were, for the time that the data had been stuck, and farther as the silence grows.
+ */
+function stuckTime(ms, rto, srtt) {
+  const { silence } = planDeadPeerTimeout(ms)
+  let elapsed = 0
+  let interval = rto
+  for (let asked = 0; asked < questionsOfStuckData(silence); asked++) {
+    elapsed = expiry(elapsed, interval, 250)
+    interval = aheadOfSilence(rto, elapsed - SWEEP_PERIOD / 2)
+  }
+  return Math.max(silence, elapsed + srtt + 200) + SWEEP_PERIOD
 }
 
 async function theyEnd(socket, peer) {

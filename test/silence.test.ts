@@ -1,0 +1,187 @@
+/** What the sweep concludes (src/silence.ts), in courses that are played out; the real ones are scripts/conformance. */
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { QUESTIONS, questionsOfClosedWindow, SWEEP_PERIOD } from '../src/kernel-rules.js'
+import { questionsOfStuckData, rtoMaxForClosedWindow } from '../src/plan.js'
+import { nothingKnown, type Outstanding, observe } from '../src/silence.js'
+import type { SystemDefaults } from '../src/system-defaults.js'
+import { type Course, course } from './support/swept-connection.ts'
+
+const NEW: SystemDefaults = { retries2: 15, rtoMax: 120_000 }
+/** Before Linux 6.15. */
+const OLD: SystemDefaults = { retries2: 15 }
+
+const hosts = fc.constantFrom(NEW, OLD)
+const silences = fc.integer({ min: 1700, max: 60_000 })
+const rtts = fc.integer({ min: 0, max: 2000 })
+/** Looks come as a busy loop lets them: mostly on time, now and then much later. */
+const looks = fc
+  .infiniteStream(
+    fc.oneof(
+      { weight: 5, arbitrary: fc.constant(SWEEP_PERIOD) },
+      { weight: 3, arbitrary: fc.integer({ min: 1, max: 1000 }) },
+      { weight: 1, arbitrary: fc.integer({ min: 1000, max: 20_000 }) },
+    ),
+  )
+  .map((gaps) => () => gaps.next().value as number)
+const HOUR = 3_600_000
+
+function expectAlive(given: Omit<Course, 'until'>): void {
+  const end = course({ ...given, until: HOUR })
+  if (end.peer !== 'alive') expect.fail(`${end.peer} ${JSON.stringify(end)}`)
+}
+
+describe('a live peer is kept, whenever the looks are', () => {
+  test.each(['probed', 'stuck', 'flying'] as const)('that answers everything: %s', (state) => {
+    fc.assert(
+      fc.property(hosts, silences, rtts, looks, (host, silence, rtt, gap) => {
+        expectAlive({ state, rtt, answers: () => true, silence, host, gap })
+      }),
+    )
+  })
+
+  test('that answers the sixth question at the latest, where probes come seldom', () => {
+    const lost = fc.integer({ min: 0, max: QUESTIONS - 1 })
+    fc.assert(
+      fc.property(
+        fc.constantFrom('probed', 'stuck'),
+        silences,
+        rtts,
+        looks,
+        fc.infiniteStream(lost),
+        (state, silence, rtt, gap, losses) => {
+          let left = losses.next().value as number
+          const answers = (): boolean => {
+            if (left-- > 0) return false
+            left = losses.next().value as number
+            return true
+          }
+          expectAlive({ state, rtt, answers, silence, host: OLD, gap })
+        },
+      ),
+    )
+  })
+
+  test('whose window closed upon data in flight before Linux 6.6, which goes on believing it open', () => {
+    fc.assert(
+      fc.property(silences, rtts, looks, (silence, rtt, gap) => {
+        expectAlive({ state: 'looks open', rtt, answers: () => true, silence, host: OLD, gap })
+      }),
+    )
+  })
+})
+
+const regular = (phase: number) => (nth: number) => (nth === 0 ? phase : SWEEP_PERIOD)
+const phases = fc.integer({ min: 1, max: SWEEP_PERIOD })
+
+describe('a dead peer is found', () => {
+  test('behind a closed window, when the questions are over and so is the time', () => {
+    fc.assert(
+      fc.property(
+        hosts,
+        silences,
+        fc.integer({ min: 0, max: 300 }),
+        phases,
+        (host, silence, rtt, phase) => {
+          const dead = { state: 'probed', rtt, answers: () => false, silence, host } as const
+          const { peer, at, unanswered } = course({ ...dead, gap: regular(phase), until: HOUR })
+          expect(peer).toBe('silent')
+          expect(at).toBeGreaterThanOrEqual(silence)
+          const bound = rtoMaxForClosedWindow(silence)
+          const wanted = host === OLD ? QUESTIONS : questionsOfClosedWindow(silence, bound)
+          expect(unanswered).toBeGreaterThanOrEqual(wanted)
+          // On an older kernel the doubling decides.
+          const asked = (rtt + 200) * (2 ** QUESTIONS - 1)
+          const latest = host === OLD ? Math.max(silence, asked + rtt + 200) : silence + rtt + 1000
+          expect(at).toBeLessThanOrEqual(latest + 2 * SWEEP_PERIOD)
+        },
+      ),
+    )
+  })
+
+  test('with data in flight, although it goes on sending', () => {
+    fc.assert(
+      fc.property(
+        hosts,
+        silences,
+        fc.integer({ min: 0, max: 100 }),
+        phases,
+        fc.constantFrom(0, 300, 1000, 5000),
+        (host, silence, rtt, phase, every) => {
+          const dead = { state: 'flying', rtt, answers: () => false, every, silence, host } as const
+          const { peer, at } = course({ ...dead, gap: regular(phase), until: HOUR })
+          expect(peer).not.toBe('alive')
+          expect(at).toBeGreaterThanOrEqual(silence)
+          expect(at).toBeLessThanOrEqual(silence + 2 * SWEEP_PERIOD + 400)
+        },
+      ),
+    )
+  })
+
+  test('with stuck data, when as many questions as fit into the time have gone unanswered', () => {
+    for (const ms of [5000, 10_000, 20_000, 60_000]) {
+      const silence = 0.85 * ms
+      const dead = { state: 'stuck', rtt: 20, answers: () => false, silence, host: NEW } as const
+      const { peer, at, unanswered } = course({ ...dead, gap: regular(250), until: HOUR })
+      expect(peer).toBe('silent')
+      expect(unanswered).toBeGreaterThanOrEqual(questionsOfStuckData(silence))
+      expect(at).toBeLessThan(ms + 1000)
+    }
+  })
+})
+
+describe('a question is unanswered', () => {
+  const closed: Outstanding = {
+    waits: 1,
+    inFlight: 0,
+    window: 0,
+    sinceAck: 0,
+    acknowledged: 7,
+    retransmitted: 0,
+    probes: 0,
+    timeouts: 0,
+    bare: 0,
+    answerTime: 1200,
+  }
+
+  test('only once its answer is overdue', () => {
+    const state = nothingKnown()
+    const look = (now: number, probes: number) =>
+      observe(state, { ...closed, probes, sinceAck: now }, 1000 + now, 10_000, OLD).peer
+    look(0, 0)
+    look(30_000, QUESTIONS - 1)
+    expect(look(60_000, QUESTIONS)).toBe('alive')
+    expect(look(61_100, QUESTIONS)).toBe('alive')
+    expect(look(61_200, QUESTIONS)).toBe('silent')
+  })
+
+  test('a window that opens, with what was stuck still in flight, wants more than two', () => {
+    const state = nothingKnown()
+    const look = (now: number, window: number, timeouts: number) =>
+      observe(state, { ...closed, inFlight: 1, window, timeouts }, 1000 + now, 10_000, NEW).peer
+    look(0, 0, 0)
+    look(60_000, 0, 0)
+    // Its update has come; the next retransmission is still far away.
+    look(60_500, 3000, 0)
+    expect(look(80_000, 3000, 0)).toBe('alive')
+    look(90_000, 3000, QUESTIONS - 1)
+    expect(look(100_000, 3000, QUESTIONS - 1)).toBe('alive')
+    look(110_000, 3000, QUESTIONS)
+    expect(look(120_000, 3000, QUESTIONS)).toBe('stalled')
+  })
+})
+
+test('only what this host knows is written, only while a window is closed, and taken back', () => {
+  const state = nothingKnown()
+  const look = (host: SystemDefaults, window: number, acknowledged: number) => {
+    const outstanding = { waits: 1, inFlight: window > 0 ? 1 : 0, window, acknowledged }
+    const rest = { sinceAck: 0, retransmitted: 0, probes: 0, timeouts: 0, bare: 0, answerTime: 200 }
+    const { rtoMax } = observe(state, { ...outstanding, ...rest }, ++now, 20_000, host)
+    state.rtoMax = rtoMax
+    return rtoMax
+  }
+  let now = 0
+  expect(look(NEW, 0, 1)).toBe(2000)
+  expect(look(NEW, 5000, 2)).toBe(0)
+  expect(look(OLD, 0, 2)).toBe(0)
+})
