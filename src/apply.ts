@@ -13,7 +13,8 @@ import { applyToSocket } from './targets/socket.js'
  * What can be set.
  *
  * - a `net.Socket`, so a `tls.TLSSocket` too, connected or not;
- * - a `net.Server` (also http, https, tls, http2): what it accepts from then on;
+ * - a `net.Server` (also http, https, tls, http2): what it accepts, or is handed by
+ *   `server.emit('connection', socket)`, from then on;
  * - an `http.Agent` or `https.Agent`: every socket that it opens or reuses;
  * - an `Http2Session`: the socket below it.
  */

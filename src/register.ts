@@ -13,6 +13,9 @@
  * | TCP_KEEPALIVE_USER_TIMEOUT_MS | milliseconds | `setUserTimeout` |
  * | TCP_KEEPALIVE_SCOPE | `client`, `server` or `all` | default `client` |
  *
+ * A worker has its parent's variables, under those of its own environment. In PM2's cluster
+ * mode they are read from `pm2_env`.
+ *
  * A malformed value or an unknown `TCP_KEEPALIVE_*` name stops the start with one line
  * that names it, exit code 9. Where native code cannot load (no binary for this system,
  * `--permission`), one warning tells and nothing is changed. `NODE_DEBUG=tcp-keepalive`
@@ -48,11 +51,45 @@ const NOT_OURS = /^TCP_KEEPALIVE_(PREBUILD$|SERVICE_|PORT(_|$))/
 
 class Malformed extends Error {}
 
-function optionsFrom(environment: NodeJS.ProcessEnv): DefaultsOptions {
+type Variables = Record<string, string>
+
+/** Those of our variables that an environment has. */
+function variablesIn(environment: object): Variables {
+  const ours = Object.entries(environment).filter(
+    ([name]) => name.startsWith(PREFIX) && !NOT_OURS.test(name),
+  )
+  return Object.fromEntries(ours.map(([name, value]) => [name, String(value)]))
+}
+
+/**
+ * PM2's cluster mode gives a program's variables in one, as JSON, and copies them over the
+ * daemon's when preloaded modules have run.
+ */
+function variablesOfPm2(): Variables {
+  try {
+    return variablesIn(JSON.parse(process.env.pm2_env ?? '{}') ?? {})
+  } catch {
+    return {}
+  }
+}
+
+const INHERITED = 'tcp-keepalive'
+
+/** A worker may have an environment of its own, and nothing of its parent's. */
+function variablesOfParent(): Variables {
+  // Loading node:worker_threads costs the main thread, which has no parent, as much as node:net.
+  const isWorker = (process.abort as { disabled?: boolean }).disabled === true
+  return isWorker ? variablesIn(Object(workerThreads().getEnvironmentData(INHERITED))) : {}
+}
+
+function workerThreads(): typeof import('node:worker_threads') {
+  return require('node:worker_threads') as typeof import('node:worker_threads')
+}
+
+function optionsFrom(variables: Variables): DefaultsOptions {
   const numbers: Partial<Record<NumberName, number>> = {}
   const words: Partial<Record<WordName, string>> = {}
-  for (const [name, value = ''] of Object.entries(environment)) {
-    if (!name.startsWith(PREFIX) || NOT_OURS.test(name)) continue
+  for (const [name, value] of Object.entries(variables)) {
     const field = name.slice(PREFIX.length)
     if (isNumber(field)) numbers[field] = numberFrom(name, value, NUMBERS[field])
     else if (isWord(field)) words[field] = wordFrom(name, value, WORDS[field])
@@ -126,7 +163,13 @@ function known(): string {
 }
 
 try {
-  installDefaults(optionsFrom(process.env))
+  const variables = { ...variablesOfParent(), ...variablesIn(process.env), ...variablesOfPm2() }
+  const options = optionsFrom(variables)
+  // Where there are none, a worker falls back to the same.
+  if (Object.keys(variables).length > 0) {
+    workerThreads().setEnvironmentData(INHERITED, variables)
+  }
+  installDefaults(options)
 } catch (error) {
   if (!(error instanceof Malformed)) {
     // A program that ran without this library runs on without it.

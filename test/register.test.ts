@@ -300,6 +300,89 @@ describe.concurrent('how it is loaded', () => {
   })
 })
 
+describe.concurrent('a worker', () => {
+  /** What a worker's client has: one option for each worker, a worker within the one before. */
+  async function clientIn(options: string[], env: NodeJS.ProcessEnv) {
+    const inner = (depth: number): string =>
+      depth === options.length
+        ? PROGRAM
+        : `new (require('node:worker_threads').Worker)(
+            ${JSON.stringify(inner(depth + 1))}, { eval: true, ${options[depth]} })`
+    const ended = await loaded(inner(0), { env })
+    expect(ended).toMatchObject({ code: 0, stderr: '' })
+    return (JSON.parse(ended.stdout) as { client: object }).client
+  }
+
+  const env = { TCP_KEEPALIVE_DEAD_PEER_MS: '30000' }
+
+  test.each([
+    ['with an empty environment', ['env: {}']],
+    ['within such a worker', ['env: {}', 'env: {}']],
+    ["with a copy of its parent's", ['']],
+    ["that shares its parent's", ["env: require('node:worker_threads').SHARE_ENV"]],
+  ])("%s has its parent's settings", async (_, options) => {
+    expect(await clientIn(options, env)).toMatchObject(plan(30_000))
+  })
+
+  test('what its own environment says wins, variable by variable, and is what its workers have', async () => {
+    const options = ["env: { TCP_KEEPALIVE_IDLE_S: '5' }", 'env: {}']
+    const expected = { ...plan(30_000), idle: 5 }
+    expect(await clientIn(options.slice(0, 1), env)).toMatchObject(expected)
+    expect(await clientIn(options, env)).toMatchObject(expected)
+    expect(await clientIn(options.slice(0, 1), {})).toMatchObject({ idle: 5, userTimeout: 0 })
+  })
+
+  test('that does not run register has nothing', async () => {
+    expect(await clientIn(['env: {}, execArgv: []'], env)).toMatchObject(NOTHING)
+  })
+
+  test('costs a program without variables no module: node:worker_threads is not loaded', async () => {
+    const list = "console.log(process.moduleLoadList.includes('NativeModule worker_threads'))"
+    expect((await loaded(list)).stdout).toBe('false\n')
+  })
+
+  test('whose environment data has something else under that name', async () => {
+    const ended = await loaded(`
+      const { setEnvironmentData, Worker } = require('node:worker_threads')
+      setEnvironmentData('tcp-keepalive', 'of others')
+      new Worker(${JSON.stringify(PROGRAM)}, { eval: true })
+    `)
+    expect(ended).toMatchObject({ code: 0, stderr: '' })
+    expect(JSON.parse(ended.stdout).client).toMatchObject(plan(60_000))
+  })
+})
+
+describe.concurrent("PM2's cluster mode", () => {
+  const pm2 = (variables: object) => ({ pm2_env: JSON.stringify({ name: 'app', ...variables }) })
+
+  test.each([
+    ['a string', { TCP_KEEPALIVE_DEAD_PEER_MS: '30000' }],
+    ['a number', { TCP_KEEPALIVE_DEAD_PEER_MS: 30_000 }],
+  ])('a variable that comes in pm2_env, as %s', async (_, variables) => {
+    expect((await settingsWith(pm2(variables))).client).toMatchObject(plan(30_000))
+  })
+
+  test("PM2 copies it over the daemon's, and it wins here, too", async () => {
+    const env = { ...pm2({ TCP_KEEPALIVE_IDLE_S: 5 }), TCP_KEEPALIVE_IDLE_S: '7' }
+    const { client } = await settingsWith({ ...env, TCP_KEEPALIVE_COUNT: '4' })
+    expect(client).toMatchObject({ enabled: true, idle: 5, count: 4 })
+  })
+
+  test.each(['', '{', 'null', '5', '"TCP_KEEPALIVE_COUNT"', '[]'])(
+    'pm2_env=%s says nothing',
+    async (pm2_env) => {
+      const { client } = await settingsWith({ pm2_env, TCP_KEEPALIVE_IDLE_S: '61' })
+      expect(client).toMatchObject({ enabled: true, idle: 61 })
+    },
+  )
+
+  test('a malformed value stops the start', async () => {
+    const { code, stderr } = await loaded('', { env: pm2({ TCP_KEEPALIVE_COUNT: 1.5 }) })
+    expect(code).toBe(9)
+    expect(stderr).toContain('TCP_KEEPALIVE_COUNT="1.5" is not a whole number of probes')
+  })
+})
+
 describe.concurrent('NODE_DEBUG=tcp-keepalive', () => {
   test('tells which socket got what, and what was kept off', async () => {
     const { code, stderr } = await loaded(
