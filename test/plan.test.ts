@@ -210,6 +210,19 @@ describe("slowReader 'keep'", () => {
     expect(deadPeerPlan(60_000, 'keep', OLD)).toMatchObject({ rtoMax: null, silence: 51_000 })
   })
 
+  test('says how late a peer is noticed that dies behind a closed window, where no bound makes probes come often', () => {
+    const { detection } = deadPeerPlan(20_000, 'keep', OLD)
+    expect(detection.zeroWindow).toBeGreaterThan(6 * 120_000)
+    expect(detection.worst).toBe(detection.zeroWindow)
+    // However long the silence is: six, where by chance two of two minutes would fit into it.
+    expect(deadPeerPlan(300_000, 'keep', OLD).detection.zeroWindow).toBe(detection.zeroWindow)
+    const justClosed = { silence: 17_000, rtoMax: null }
+    const path = { rto: 220, backoff: 0 }
+    const { zeroWindow } = kernelDetectionTime(justClosed, OLD, path)
+    expect(Math.abs(zeroWindow - 17_500)).toBeLessThan(1000)
+    expect(deadPeerPlan(20_000, 'keep', NEW).detection.zeroWindow).toBe(17_500)
+  })
+
   test('says that beyond 1320 s the host gives data in flight up before', () => {
     expect(deadPeerPlan(3_600_000, 'keep', NEW).detection.unacknowledged).toBeLessThan(
       0.7 * 3_600_000,

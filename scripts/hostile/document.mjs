@@ -79,7 +79,8 @@ ${links}
 A live peer is given up when every question stays unanswered: with a loss of *p* each way one does with
 1 − (1 − *p*)². Idle, \`count\` probes in a row must be lost; in flight, the segment and every
 retransmission that fits into the time, which double; behind a closed window (\`'keep'\`), its probes, at most one a
-second; at worst the window has closed upon data in flight, where fewer fit in (detection.md).
+second; at worst the window has closed upon data in flight, where fewer fit in (detection.md). Before Linux 6.15
+it is six, however far apart.
 **From theory (scripts/hostile/theory.mjs)**, at an RTT of 20 ms, each packet lost by itself:
 
 ${survives()}
