@@ -3,6 +3,8 @@ import { isDead, READERS } from './cells.mjs'
 
 /** One that takes nothing for longer than this is not at work: it need not get the rest first. */
 const AT_WORK_MS = 1000
+const ENDS =
+  /^end$|^iteration complete$|HPE_INVALID_EOF_STATE|other side closed|CONTENT_LENGTH_MISMATCH|aborted/
 const DEATH = /\b(ETIMEDOUT|EHOSTUNREACH|ENETUNREACH)\b/
 
 /**
@@ -10,16 +12,17 @@ const DEATH = /\b(ETIMEDOUT|EHOSTUNREACH|ENETUNREACH)\b/
  * Node; `other`: what must not be; `once`: the same, but it did not come again in more runs;
  * `broken`: the comparison itself failed.
  */
-export function judge(cell, plain, withLibrary) {
+export function judge(cell, major, plain, withLibrary) {
   if (plain.some(({ problem }) => problem)) return 'broken'
-  const verdicts = withLibrary.map((outcome) => judgeOne(cell, plain, outcome))
+  const verdicts = withLibrary.map((outcome) => judgeOne(cell, major, plain, outcome))
   const others = verdicts.filter((verdict) => verdict === 'other').length
   if (others > 0) return others === 1 && verdicts.length > 1 ? 'once' : 'other'
   return verdicts.includes('unnoticed') ? 'unnoticed' : verdicts[0]
 }
 
-function judgeOne(cell, plain, outcome) {
-  if (isDead(cell) && plain.some((waiting) => isDeath(cell, waiting, outcome))) return 'dead peer'
+function judgeOne(cell, major, plain, outcome) {
+  if (isDead(cell) && plain.some((waiting) => isDeath(cell, major, waiting, outcome)))
+    return 'dead peer'
   if (!isSame(plain, outcome)) return 'other'
   return isDead(cell) && !outcome.ended && isVisible(cell) ? 'unnoticed' : 'same'
 }
@@ -39,16 +42,25 @@ function isSame(plain, outcome) {
 }
 
 /** Node waits still; with the library all that, nothing lost, and then the death. */
-function isDeath({ reader }, waiting, outcome) {
+function isDeath({ reader }, major, waiting, outcome) {
   if (waiting.ended || !outcome.ended || outcome.problem) return false
   const begins = waiting.log.every((line, i) => line === outcome.log[i])
   const more = outcome.log.slice(waiting.log.length)
   // ws keeps the error of a connection that stands to itself.
-  const tells = DEATH.test(more.join()) || more.includes('close 1006')
+  const tells =
+    DEATH.test(more.join()) || more.includes('close 1006') || endsCleanly(major, outcome)
   const uncaught = more.some((line) => line.startsWith('un'))
   const writes = waiting.writes.every((line, i) => line === outcome.writes[i])
   const all = outcome.bytes >= waiting.bytes || READERS[reader].stands > AT_WORK_MS
   return begins && writes && tells && !uncaught && all
+}
+
+/**
+ * libuv up to Node 22 takes data and a death that it finds in one read for the end, whoever set
+ * the timeout: all data has come, and no error.
+ */
+function endsCleanly(major, { log }) {
+  return major < 24 && log.some((line) => ENDS.test(line))
 }
 
 /** What a program saw, in words. */

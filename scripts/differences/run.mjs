@@ -63,6 +63,7 @@ function whyNot({ buffers, tls, protocol, major }) {
 
 /** Each cell in each way once; what seems to differ again, for Node differs from itself, too. */
 async function compare(node) {
+  const major = Number(/\d+/.exec(versionOf(node))[0])
   const ways = Object.keys(WAYS).filter((way) => way !== 'plain')
   const first = await Promise.all(Object.keys(WAYS).map((way) => inBatches(node, way, cells)))
   const [plain, ...others] = first
@@ -70,7 +71,7 @@ async function compare(node) {
     cells.map((cell, i) => ({ cell, way, plain: [plain[i]], outcomes: [others[w][i]] })),
   )
   const decide = (result) => {
-    result.verdict = judge(result.cell, result.plain, result.outcomes)
+    result.verdict = judge(result.cell, major, result.plain, result.outcomes)
     return isBad(result.verdict) || result.verdict === 'once'
   }
   let doubtful = results.filter(decide)

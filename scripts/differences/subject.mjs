@@ -8,9 +8,13 @@ import { fileURLToPath } from 'node:url'
 import { COMES } from './cells.mjs'
 import { open } from './protocols.mjs'
 
-/** After which nothing that has not come is waited for. */
-const LIVE_MS = 7000
-const DEAD_MS = 10_000
+/**
+ * Nothing for so long, counted from what came last: still waiting. A death is told within 5 s, in
+ * which nothing else need happen.
+ */
+const LIVE_QUIET_MS = 5500
+const DEAD_QUIET_MS = 7000
+const LOOK_MS = 100
 /** What follows upon the end: rejections, second errors. */
 const AFTERWARDS_MS = 400
 const WRITES_AT_MS = [100, 300, 500]
@@ -102,12 +106,17 @@ async function perform(record, id) {
   if (writes) {
     for (const ms of WRITES_AT_MS) setTimeout(write, ms)
   }
-  const limit = new AbortController()
-  record.ended = await Promise.race([
-    ended.then(() => true),
-    sleep(dead ? DEAD_MS : LIVE_MS, false, { signal: limit.signal }),
-  ])
-  limit.abort()
+  ended.then(() => {
+    record.ended = true
+  })
+  const seen = () => record.log.length + record.writes.length + record.bytes
+  let before = seen()
+  let quiet = 0
+  while (!record.ended && quiet < (dead ? DEAD_QUIET_MS : LIVE_QUIET_MS)) {
+    await sleep(LOOK_MS)
+    quiet = seen() === before ? quiet + LOOK_MS : 0
+    before = seen()
+  }
   await sleep(AFTERWARDS_MS)
   delete record.port
 }
