@@ -10,7 +10,8 @@ const { once } = require('node:events')
 const net = require('node:net')
 
 // Before anybody fakes them.
-const { setTimeout: later, setInterval: every, clearInterval: stop } = globalThis
+const { setTimeout: later, clearTimeout: cancel } = globalThis
+const { setInterval: every, clearInterval: stop } = globalThis
 const { bigint: clock } = process.hrtime
 
 const MS = 2000
@@ -19,7 +20,7 @@ const PATIENCE_MS = 9000
 const MINUTE_MS = 60_000
 
 async function listening(onconnection) {
-  const server = net.createServer((peer) => onconnection(peer.on('error', () => {})))
+  const server = net.createServer((peer) => onconnection(peer.on('error', () => {}).unref()))
   await once(server.listen(0, '127.0.0.1'), 'listening')
   return server
 }
@@ -40,16 +41,22 @@ async function two(server, library) {
 
 /** How each ends: the error, or that there was none. */
 async function deaths({ inFlight, unread }, { unplug }) {
-  const ends = [inFlight, unread].map((socket) => {
+  const end = (socket) => {
     return new Promise((resolve) => {
-      socket.on('error', ({ message }) => resolve(message))
-      later(() => resolve(`no error for ${PATIENCE_MS} ms`), PATIENCE_MS)
+      const timer = later(() => {
+        resolve(`no error for ${PATIENCE_MS} ms`)
+        socket.destroy()
+      }, PATIENCE_MS)
+      socket.on('error', ({ message }) => {
+        resolve(message)
+        cancel(timer)
+      })
     })
-  })
+  }
   unplug(inFlight)
   unplug(unread)
   inFlight.write('into silence')
-  const [first, second] = await Promise.all(ends)
+  const [first, second] = await Promise.all([end(inFlight), end(unread)])
   return { inFlight: first, unread: second }
 }
 
@@ -92,7 +99,7 @@ exports.run = async function run(install, late = false) {
     deaths(await two(server, library), library),
   ])
   const seconds = Number(clock() - began) / 1e9
-  for (const socket of [live, kept.inFlight, kept.unread]) socket.destroy()
+  live.destroy()
   server.close()
   slow.close()
   return { meanwhile, setMeanwhile: keptOnes, setAfterwards: newOnes, live: hurt, seconds }
