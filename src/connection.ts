@@ -210,7 +210,7 @@ export class Connection implements HandleHooks, Watched {
     const socket = this.present()
     if (socket === undefined) return
     const now = native().now()
-    const idle = reader.idle(this.handle, socket, now)
+    const idle = reader.idle(this.handle, socket, this.stop, now)
     let error = taken
     if (now >= notBefore && idle >= AT_WORK_MS && (concluded || this.isAllRead(socket, taken))) {
       if (error === 0) error = native().takeError(this.descriptor)
@@ -243,7 +243,7 @@ export class Connection implements HandleHooks, Watched {
     if (socket === undefined) return undefined
     const now = native().now()
     const known = reader ?? new Reader(this.handle, socket, this.stop, now)
-    if (known.idle(this.handle, socket, now) < AT_WORK_MS) return known
+    if (known.idle(this.handle, socket, this.stop, now) < AT_WORK_MS) return known
     this.end(-constants.errno.ETIMEDOUT)
     return undefined
   }

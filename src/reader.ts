@@ -1,6 +1,7 @@
 /** For how long a socket has not been read. */
 import type { Socket } from 'node:net'
-import type { TcpHandle } from './handle.js'
+import { openDescriptor, type TcpHandle } from './handle.js'
+import { native } from './native.js'
 
 /** Where reading has stopped because the stream's buffer was full. */
 export interface Stop {
@@ -21,18 +22,18 @@ export class Reader {
   constructor(handle: TcpHandle, socket: Socket, stop: Stop, now: number) {
     this.bytesRead = handle.bytesRead
     this.length = socket.readableLength
-    this.lastRead = now
-    // Nothing is left to read, or nothing was read since reading has stopped.
-    if (socket.readableEnded || (stop.at === 0 && this.length === 0)) this.lastRead = -Infinity
-    else if (stop.at > 0 && stop.length === this.length) this.lastRead = stop.at
+    // Nothing was read since reading has stopped, or nothing is known.
+    this.lastRead = stop.at > 0 && stop.length === this.length ? stop.at : now
   }
 
-  /** Milliseconds since something was read, as far as that was seen. */
-  idle(handle: TcpHandle, socket: Socket, now: number): number {
+  /** Milliseconds since something was read, as far as that was seen; Infinity where nothing is left to read. */
+  idle(handle: TcpHandle, socket: Socket, stop: Stop, now: number): number {
     const { readableLength } = socket
     if (handle.bytesRead !== this.bytesRead || readableLength < this.length) this.lastRead = now
     this.bytesRead = handle.bytesRead
     this.length = readableLength
-    return now - this.lastRead
+    const isWaiting =
+      stop.at === 0 && readableLength === 0 && native().unread(openDescriptor(handle)) <= 0
+    return socket.readableEnded || isWaiting ? Infinity : now - this.lastRead
   }
 }
