@@ -46,18 +46,21 @@ interface Protocol {
   request: typeof requestHttp
 }
 
+/** Node closes what has been idle for 5 s, which a busy machine takes between two requests. */
+const IDLE = { keepAliveTimeout: 120_000 }
+
 const protocols: Protocol[] = [
   {
     name: 'http',
     Agent: HttpAgent,
-    server: (listener) => createHttpServer(listener),
+    server: (listener) => createHttpServer(IDLE, listener),
     connect: (options) => connect(options as { port: number }),
     request: requestHttp,
   },
   {
     name: 'https',
     Agent: HttpsAgent,
-    server: (listener) => createHttpsServer(tlsServerOptions, listener),
+    server: (listener) => createHttpsServer({ ...tlsServerOptions, ...IDLE }, listener),
     connect: (options) => connectTls({ ...tlsClientOptions, ...options }),
     request: requestHttps,
   },
