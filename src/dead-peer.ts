@@ -17,8 +17,9 @@ import { type SystemDefaults, systemDefaults } from './system-defaults.js'
  * flight, of the call while connecting. Never before 70 % of `ms`, up to the limits below.
  *
  * Sets SO_KEEPALIVE, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT and TCP_USER_TIMEOUT. With
- * `'keep'` this library also looks twice a second at what the peer has acknowledged,
- * all such sockets at once, and lets window probes come more often while a window is
+ * `'keep'` this library also looks twice a second at what the peer has acknowledged (anything, and
+ * anything new: a peer that goes on sending while nothing of ours arrives is silent, too), all such
+ * sockets at once, and lets window probes come more often while a window is
  * closed (TCP_RTO_MAX_MS, Linux 6.15 and newer). The plan that comes back is plain
  * data: log it.
  *
@@ -26,10 +27,14 @@ import { type SystemDefaults, systemDefaults } from './system-defaults.js'
  * the kernel's window probes. It is kept, which is what `slowReader: 'keep'` says;
  * with `'end'` it is given up after the same time, by the user timeout alone.
  *
- * A peer that dies after data has been stuck for long (its window closed upon data in flight,
- * and it took nothing) is noticed later than `ms`: with `'keep'` after rather more than half
- * as long again, up to 240 s. However large `ms` is, the kernel ends such stuck data after 240 s without an
- * answer, with `'keep'` data in flight after about 924 s, and a connect after about 130 s.
+ * **A peer that dies behind a closed window** is noticed later than `ms` where it must be, because
+ * until then a live one on a lossy path looks the same. Before Linux 6.15 six window probes must go
+ * unanswered, which are up to two minutes apart: 13 s if the window has just closed, 12 minutes if it has
+ * been closed for two (docs/detection.md). On every kernel, where the window closed upon data in flight
+ * and the peer took nothing for long: after rather more than half as long again, up to 240 s.
+ *
+ * However large `ms` is, the kernel ends such stuck data after 240 s without an answer, with `'keep'`
+ * data in flight after about 924 s, and a connect after about 130 s.
  *
  * The side effects are those of `setKeepalive`. The host's own values are read once
  * per process.

@@ -49,7 +49,9 @@ export interface DetectionTime {
   /**
    * The peer has closed its window and then dies: from its last answer. With a
    * user timeout: from the closing of the window, and **a live peer ends too**.
-   * Data that has been stuck for long is not counted in (`setDeadPeerTimeout`).
+   * With a sweep and without TCP_RTO_MAX_MS (before Linux 6.15) six window probes must go
+   * unanswered, which takes up to 12 minutes. Data that has been stuck for long is not
+   * counted in (`setDeadPeerTimeout`).
    */
   readonly zeroWindow: number
   /** Nobody answers the connect: from the call. */
@@ -77,9 +79,12 @@ export const LATE = 1.125
  */
 export const QUESTIONS = 6
 
-/** Of those, as many as fit into the silence, where a bound makes them come often enough. */
+/** TCP_RTO_MAX_MS at the least. */
+export const MIN_RTO_MAX = 1000
+
+/** Fewer where this bound, a tenth of the silence or its least value, does not let as many fit into it. */
 export function questionsOfClosedWindow(silence: number, rtoMax: number): number {
-  if (rtoMax > silence) return QUESTIONS
+  if (rtoMax > MIN_RTO_MAX) return QUESTIONS
   return Math.max(2, Math.min(QUESTIONS, Math.floor(silence / (LATE * rtoMax))))
 }
 

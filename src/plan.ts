@@ -3,6 +3,7 @@ import {
   type DetectionTime,
   kernelDetectionTime,
   LATE,
+  MIN_RTO_MAX,
   QUESTIONS,
   retriesTime,
   SWEEP_PERIOD,
@@ -45,10 +46,11 @@ export interface DeadPeerPlan {
    */
   readonly rtoMax: number | null
   /**
-   * With `'keep'`: the milliseconds without an acknowledgement, with data outstanding
-   * for as long and two retransmissions or window probes unanswered, after which the
-   * sweep ends a connection; up to five for data that is stuck behind a closed window,
-   * which may take longer. 0 with `'end'`, which needs no sweep.
+   * With `'keep'`: the milliseconds without an acknowledgement, with data outstanding for as
+   * long, after which the sweep ends a connection; or, while the window is open, without an
+   * acknowledgement of anything new. Questions must have gone unanswered: two
+   * retransmissions, up to six behind a closed window, which may take longer. 0 with `'end'`,
+   * which needs no sweep.
    */
   readonly silence: number
   /** When a silent peer is an error, by the kernel's rules, without the path's RTT. */
@@ -111,8 +113,7 @@ const EARLIEST = 0.7
 const GRACE = 1000
 /** The part of the time after which the sweep ends a connection: it looks every half second. */
 const SILENCE = 0.85
-/** TCP_RTO_MAX_MS. */
-const MIN_RTO_MAX = 1000
+/** TCP_RTO_MAX_MS at most. */
 const MAX_RTO_MAX = 120_000
 
 /** Checks the arguments of `setDeadPeerTimeout` and `planDeadPeerTimeout`. */
@@ -156,7 +157,7 @@ export function checkDeadPeerTimeout(ms: unknown, options: unknown): SlowReader 
  * 130 s. With `'keep'`, data in flight ends by tcp_retries2, after about 924 s, and a
  * window that closed upon data in flight after 240 s without an answer. `detection`
  * tells the first two. Nor does it tell that there a peer which dies after the data has been
- * stuck for long is noticed later than `silence` (`probesOfStuckData`).
+ * stuck for long is noticed later than `silence` (`questionsOfStuckData`).
  */
 export function deadPeerPlan(
   ms: number,

@@ -167,12 +167,47 @@ twice a second, and sets the option only while a window is closed:
   last progress, and is looked at whenever the window opens a little: the bound grows, so that it
   lasts longer than the peer has been stuck. It also stays ahead of the silence, so that twice the
   bound is never over.
-- With the longer bound probes are farther apart. Any may be lost, so up to five (counted) must go
-  unanswered: **a peer that dies after its data has been stuck for long is noticed later than \`ms\`**,
-  after rather more than half as long as it was stuck (20 s asked for, stuck for a minute: 36 and 39 s), up to the
-  kernel's own 240 s.
+- With the longer bound probes are farther apart. Any may be lost, so as many as fit into the time
+  must go unanswered (three of 5 s, four of 10 s, five of 20 s and more): **a peer that dies after its
+  data has been stuck for long is noticed later than \`ms\`**, after rather more than half as long as it
+  was stuck, up to the kernel's own 240 s.
 
-A kernel without that option (before 6.15) sends window probes up to two minutes apart. A peer
-that dies behind a window closed for long is then noticed when two probes have gone unanswered,
-and only then, because a live one looks the same until they have.
+### When a peer is dead
+
+Two clocks run while something waits for the peer, and either ends a connection after 85 % of \`ms\`:
+
+- **since its last acknowledgement of anything**, if questions (retransmissions, window probes) have gone
+  unanswered since: two with the window open; with the window closed as many as fit into the time, up to six;
+- **since the last progress**, an acknowledgement of something new, if the window has been open all that
+  time and two retransmission timeouts have passed. So a peer that goes on sending while nothing of ours
+  arrives (loss in one direction, an MTU black hole) is noticed, too. Where a window has opened and what
+  was stuck before it closed still is, six must have passed.
+
+A question is unanswered when its answer is overdue: the round-trip time, and four times its deviation or
+200 ms, after the look that has found it asked. (Of 2300 ms and less, a peer that dies behind a window closed
+for long is therefore noticed up to 1.3 s after \`ms\`.)
+
+### Before Linux 6.15
+
+A kernel without TCP_RTO_MAX_MS lets the distance of window probes double, up to two minutes, whatever is
+answered. Six must go unanswered there, because with fewer a lossy path ends live peers
+([hostile-network.md](hostile-network.md)): **a peer that dies behind a closed window is noticed later**,
+after 63 times the distance at which it would have been asked next, which is about the time for which the
+window has been closed. At a round-trip time of 20 ms:
+
+| window closed for | noticed after the last answer, or after \`ms\` if that is more | by the kernel alone |
+|---|---|---|
+| 0 s | 15 s | 16 minutes |
+| 0.7 s | a minute | 20 minutes |
+| 3 s | 4 minutes | 24 minutes |
+| 14 s | 8 minutes | 28 minutes |
+| 2 minutes | 12 minutes | 32 minutes |
+
+Linux 6.15 and newer notice each of them within \`ms\` and a second. Idle, in flight and while connecting
+the kernels are alike, but for two things. Before Linux 6.6 the kernel goes on believing a window open that closes upon
+data in flight; so before 6.15 the second clock begins anew with each segment without data, and
+a peer whose keepalive comes through an MTU black hole is kept. Before 5.4 the kernel does not
+tell the window: there is no second clock then, and in flight too six questions must go unanswered, which
+takes about 7 s at least. Stuck data ends after the kernel's own 240 s at the latest, with this library and without,
+**a live peer's too**, once one or two answers are lost (hostile-network.md has how many, and plain Node's).
 `

@@ -206,7 +206,8 @@ const STATES = {
   async 'in flight, the peer sends'({ row, socket, peer, path, ground }) {
     sendEvery(peer, row.every)
     ground.change(row.port, row.path)
-    await sleep(200)
+    // Until a look has found that nothing waits.
+    await sleep(2 * SWEEP_PERIOD)
     socket.write(Buffer.alloc(row.bytes ?? 1))
     return { start: performance.now(), predicted: predict(row.set, path).unacknowledged }
   },

@@ -10,6 +10,10 @@ const { unplug } = require('tcp-keepalive/testing')
 const binding = require('node-gyp-build')(join(__dirname, '..', '..'))
 const PER_CONNECTION = 50
 
+/** As many as native/sockopt.h has for a connection. */
+const NUMBERS = 10
+const numbers = new Int32Array(2 * NUMBERS)
+
 async function work(rounds) {
   const server = net.createServer((socket) => socket.on('error', () => {}))
   await once(server.listen(0, '127.0.0.1'), 'listening')
@@ -24,7 +28,9 @@ async function work(rounds) {
       getTcpInfo(socket)
       unplug(socket)()
       const { fd } = socket._handle
-      binding.sweep(new Int32Array([fd, -1]).buffer, 2)
+      numbers[0] = fd
+      numbers[NUMBERS] = -1
+      if (binding.sweep(numbers.buffer, 2) !== 0) throw new Error('not swept')
       binding.peerAddress(fd)
     }
     socket.resetAndDestroy()

@@ -108,8 +108,11 @@ const buffer = fc.oneof(
   fc.nat({ max: 40 }).map((length) => new DataView(new ArrayBuffer(length))),
 )
 
+/** Up to four connections of `sweep`, which has ten numbers for each. */
 const bufferOf = (fds) =>
-  fc.array(fc.constantFrom(...fds)).map((descriptors) => new Int32Array(descriptors).buffer)
+  fc
+    .array(fc.constantFrom(...fds), { maxLength: 40, size: 'max' })
+    .map((descriptors) => new Int32Array(descriptors).buffer)
 
 const number = fc.oneof(
   fc.integer({ min: -2, max: 130 }),
