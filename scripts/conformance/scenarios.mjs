@@ -120,12 +120,15 @@ function sendEvery(peer, seconds) {
 
 const observe = ({ until = OBSERVED }) => sleep(until * 1000, undefined, { ref: false })
 
-/** The slow reader reads at last: everything must arrive, however far retransmissions have backed off. */
+/**
+ * The slow reader reads at last: everything must arrive, however far retransmissions have backed
+ * off: up to two minutes, and the next may be lost.
+ */
 async function stillWorks(socket, peer) {
   let read = peer.bytesRead
   peer.resume()
   const all = socket.bytesWritten
-  for (let i = 0; i < 1500 && read < all && !socket.destroyed; i++) {
+  for (let i = 0; i < 3000 && read < all && !socket.destroyed; i++) {
     await sleep(100)
     read = peer.bytesRead
   }

@@ -111,7 +111,7 @@ const buffer = fc.oneof(
 /** Up to four connections of `sweep`, which has ten numbers for each. */
 const bufferOf = (fds) =>
   fc
-    .array(fc.constantFrom(...fds), { maxLength: 40, size: 'max' })
+    .array(fc.constantFrom(...fds), { minLength: 10, maxLength: 40, size: 'max' })
     .map((descriptors) => new Int32Array(descriptors).buffer)
 
 const number = fc.oneof(
@@ -176,7 +176,7 @@ const callsOn = (fds) => {
       { weight: 6, arbitrary: fc.tuple(first, fc.array(number, { maxLength: 7 })).map(flat) },
       { weight: 2, arbitrary: fc.tuple(first, fc.array(anything, { maxLength: 9 })).map(flat) },
       { weight: 2, arbitrary: fc.tuple(buffer, fc.array(number, { maxLength: 2 })).map(flat) },
-      { weight: 3, arbitrary: fc.tuple(bufferOf(fds), fc.nat({ max: 12 })) },
+      { weight: 3, arbitrary: fc.tuple(bufferOf(fds), fc.nat({ max: 5 })) },
       { weight: 1, arbitrary: fc.constantFrom([], [notify]) },
     ),
     scribble: fc.option(fc.int32Array({ maxLength: 16 }), { freq: 4 }),
