@@ -5,15 +5,28 @@ import { run } from './support/child.ts'
 import { ownNetwork, withoutOwnNetwork } from './support/own-network.ts'
 
 const support = join(__dirname, 'support')
+const before615 = join(__dirname, '../scripts/conformance/before-6.15.cjs')
 
 /**
  * What becomes of a connection that loses the answers to these segments, the second number
  * excluded. Without settings the segments 2 to 6 come after 0.2, 0.6, 1.5, 3.1 and 6.5 s;
  * set at once, after 1.5 s about one a second.
  */
-async function fate(lost: `${number}-${number}`, wait: number, end: number): Promise<string> {
+async function fate(
+  lost: `${number}-${number}`,
+  wait: number,
+  end: number,
+  flags: string[] = [],
+): Promise<string> {
   const peer = ['python3', join(support, 'closed-window.py'), lost]
-  const writer = [process.execPath, join(support, 'stuck-writer.cjs'), wait, 2000, end].map(String)
+  const writer = [
+    process.execPath,
+    ...flags,
+    join(support, 'stuck-writer.cjs'),
+    wait,
+    2000,
+    end,
+  ].map(String)
   const { code, stdout, stderr } = await run(['unshare', ...ownNetwork, ...peer, ...writer])
   expect(code, stderr).toBe(0)
   return stdout.trim()
@@ -28,6 +41,10 @@ describe.skipIf(withoutOwnNetwork !== '')(`stuck data${withoutOwnNetwork}`, () =
 
   test.concurrent('set while the next retransmission is far away: a live peer is asked before it is ended', async () => {
     expect(await fate('0-0', 3500, 8000)).toBe('alive')
+  })
+
+  test.concurrent('before Linux 6.15, where they come seldom, nor do two', async () => {
+    expect(await fate('5-7', 0, 9500, ['--require', before615])).toBe('alive')
   })
 
   test.concurrent('a peer that answers no more is ended', async () => {
