@@ -60,7 +60,7 @@ export interface Silence {
   /** The low bits of the bytes that the peer has acknowledged, and when they last changed. */
   acknowledged: number
   progress: number
-  /** The window has been closed since then. */
+  /** The window has been closed since then, or what looks like it. */
   closed: boolean
   /** The retransmissions and expiries that were over when the peer last answered anything. */
   retransmitted: number
@@ -121,9 +121,12 @@ export function observe(
   const { inFlight, window, sinceAck, acknowledged, retransmitted, timeouts, bare } = outstanding
   const waits = outstanding.waits > 0
   const moved = !waits || acknowledged !== state.acknowledged
-  // A window that opens a little, and for a moment, changes nothing. (-1: the kernel does not say.)
-  const closed = waits && (window <= 0 || (state.closed && !moved))
   const bounded = host.rtoMax !== undefined
+  // A kernel before 6.6, and so without the option, ignores the closing of a window upon data
+  // in flight: there a slow reader's answers are bare acknowledgements, and the window looks open.
+  const answers = !bounded && bare !== state.bare
+  // A window that opens a little, and for a moment, changes nothing. (-1: the kernel does not say.)
+  const closed = waits && (window <= 0 || ((state.closed || answers) && !moved))
 
   if (!waits) state.since = 0
   else if (state.since === 0) state.since = now
@@ -134,9 +137,6 @@ export function observe(
     state.timeouts = timeouts
     state.unanswered = Infinity
   }
-  // A kernel before 6.6, and so without the option, ignores the closing of a window upon data
-  // in flight: there a slow reader's answers are bare acknowledgements, and the window looks open.
-  const answers = !bounded && bare !== state.bare
   if (moved || inFlight === 0 || window <= 0 || answers) {
     state.stalled = now
     state.expired = timeouts

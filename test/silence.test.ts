@@ -44,13 +44,15 @@ describe('a live peer is kept, whenever the looks are', () => {
     const lost = fc.integer({ min: 0, max: QUESTIONS - 1 })
     fc.assert(
       fc.property(
-        fc.constantFrom('probed', 'stuck'),
+        // Before Linux 6.6 the kernel goes on believing a window open that closed upon data.
+        fc.constantFrom('probed', 'stuck', 'looks open'),
         silences,
         rtts,
         looks,
         fc.infiniteStream(lost),
         (state, silence, rtt, gap, losses) => {
-          let left = losses.next().value as number
+          // Until it has answered once it is not known for a slow reader.
+          let left = state === 'looks open' ? 0 : (losses.next().value as number)
           const answers = (): boolean => {
             if (left-- > 0) return false
             left = losses.next().value as number
@@ -59,14 +61,6 @@ describe('a live peer is kept, whenever the looks are', () => {
           expectAlive({ state, rtt, answers, silence, host: OLD, gap })
         },
       ),
-    )
-  })
-
-  test('whose window closed upon data in flight before Linux 6.6, which goes on believing it open', () => {
-    fc.assert(
-      fc.property(silences, rtts, looks, (silence, rtt, gap) => {
-        expectAlive({ state: 'looks open', rtt, answers: () => true, silence, host: OLD, gap })
-      }),
     )
   })
 })

@@ -205,8 +205,9 @@ window has been closed. At a round-trip time of 20 ms:
 
 Linux 6.15 and newer notice each of them within \`ms\` and a second. Idle, in flight and while connecting
 the kernels are alike, but for two things. Before Linux 6.6 the kernel goes on believing a window open that closes upon
-data in flight; so before 6.15 the second clock begins anew with each segment without data, and
-a peer whose keepalive comes through an MTU black hole is kept. Before 5.4 the kernel does not
+data in flight. So before 6.15 a peer that has answered since the last progress with segments without data is taken for a slow
+reader: six questions, and the second clock begins anew with each. (A peer whose keepalive comes through an MTU black hole is kept.)
+Before 5.4 the kernel does not
 tell the window: there is no second clock then, and in flight too six questions must go unanswered, which
 takes about 7 s at least. Stuck data ends after the kernel's own 240 s at the latest, with this library and without,
 **a live peer's too**, once one or two answers are lost (hostile-network.md has how many, and plain Node's).
