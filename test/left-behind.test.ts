@@ -80,9 +80,7 @@ describe.concurrent('test files in one process, each with a copy of its own', ()
         Array.from({ length: FILES }, (_, i) => [`${i}.test.js`, file(use)]),
       )
       const ended = await jest(files, ['--logHeapUsage'])
-      const heaps = [...ended.stderr.matchAll(/(\d+) MB heap size/g)].map(([, mb]) =>
-        Number(mb),
-      )
+      const heaps = [...ended.stderr.matchAll(/(\d+) MB heap size/g)].map(([, mb]) => Number(mb))
       expect(ended.stderr).toContain(`Tests:       ${FILES} passed`)
       expect(heaps).toHaveLength(FILES)
       // The last one is kept, and now and then one more until the next collection.
