@@ -1,5 +1,6 @@
 /** installDefaults where it matters whose process it is: workers, copies, refusals, servers. */
 import { cpSync, mkdtempSync, rmSync } from 'node:fs'
+import { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -435,6 +436,60 @@ describe.concurrent('environments', () => {
   }
 })
 
+describe.concurrent("a program's own setKeepAlive with an interval or a count", () => {
+  const EXPLICIT = {
+    'a number each': 'true, 5000, 7000, 9',
+    'an object': '{ enable: true, initialDelay: 5000, interval: 7000, count: 9 }',
+  }
+  const takesThem = Socket.prototype.setKeepAlive.length > 2
+  const reason = takesThem ? '' : ' (skipped: the setKeepAlive of this Node has neither)'
+  for (const [form, call] of Object.entries(EXPLICIT)) {
+    test.skipIf(!takesThem)(`${form}: wins over defaults${reason}`, async () => {
+      const answer = await inProcess<object[]>(`
+        installDefaults({ ...ALL, scope: 'all' })
+        const server = await listen()
+        const [[socket], client] = await Promise.all([once(server, 'connection'), connected(server)])
+        const seen = []
+        for (const end of [socket, client]) {
+          end.setKeepAlive(${call})
+          seen.push(settingsOf(end))
+          // From now on the program's own calls are all obeyed.
+          end.setKeepAlive(true, 6000)
+          seen.push(settingsOf(end).idle)
+        }
+        return seen
+      `)
+      const own = { enabled: true, idle: 5, interval: 7, count: 9, userTimeout: USER_TIMEOUT }
+      expect(answer).toEqual([own, 6, own, 6])
+    })
+
+    test.skipIf(!takesThem)(`${form}: not over what a setter has set${reason}`, async () => {
+      const answer = await inProcess<object[]>(`
+        installDefaults({ keepalive: { idle: 81 }, userTimeout: ALL.userTimeout, scope: 'all' })
+        const server = createServer()
+        setKeepalive(server, KEEPALIVE)
+        await listen(server)
+        const [[socket], client] = await Promise.all([once(server, 'connection'), connected(server)])
+        setKeepalive(client, KEEPALIVE)
+        for (const end of [socket, client]) end.setKeepAlive(${call})
+        return [settingsOf(socket), settingsOf(client)]
+      `)
+      expect(answer).toEqual([ALL_SET, ALL_SET])
+    })
+  }
+
+  test('setKeepAlive(true, delay), as agents call it, does not win over defaults', async () => {
+    const answer = await inProcess<object[]>(`
+      installDefaults({ ...ALL, scope: 'all' })
+      const server = await listen()
+      const [[socket], client] = await Promise.all([once(server, 'connection'), connected(server)])
+      for (const end of [socket, client]) end.setKeepAlive(true, 5000)
+      return [settingsOf(socket), settingsOf(client)]
+    `)
+    expect(answer).toEqual([ALL_SET, ALL_SET])
+  })
+})
+
 describe.concurrent('two copies of the package in one process', () => {
   const both = (main: string) =>
     inProcess<unknown>(`
@@ -463,7 +518,7 @@ describe.concurrent('two copies of the package in one process', () => {
     ])
   })
 
-  test("both bound the connect: each takes its own back, and neither the other's early", async () => {
+  test('both bound the connect: the later bound, and afterwards the later user timeout', async () => {
     const answer = await both(`
       installDefaults({ deadPeerTimeout: { ms: 60_000, slowReader: 'end' } })
       other.installDefaults({ deadPeerTimeout: { ms: 20_000, slowReader: 'end' } })
@@ -474,6 +529,8 @@ describe.concurrent('two copies of the package in one process', () => {
       const connecting = getUserTimeout(socket)
       await once(socket, 'connect')
       const { connectTimeout, userTimeout } = keepalive.planDeadPeerTimeout(20_000, { slowReader: 'end' })
+      const deadline = performance.now() + 5000
+      while (getUserTimeout(socket) !== userTimeout && performance.now() < deadline) await turn()
       return [connecting === connectTimeout, getUserTimeout(socket) === userTimeout]
     `)
     expect(answer).toEqual([true, true])
@@ -509,7 +566,7 @@ describe.concurrent('two copies of the package in one process', () => {
     expect(answer).toEqual(['ETIMEDOUT'])
   })
 
-  test('accepted sockets of one server: the copy that was there first wins, field by field, and holds', async () => {
+  test('accepted sockets of one server: the later install wins, field by field, and holds', async () => {
     const answer = await both(`
       installDefaults({ ...ALL, scope: 'server' })
       other.installDefaults({ keepalive: { idle: 71 }, userTimeout: 51_000, scope: 'server' })
@@ -518,6 +575,6 @@ describe.concurrent('two copies of the package in one process', () => {
       socket.setKeepAlive(true, 1000)
       return settingsOf(socket)
     `)
-    expect(answer).toEqual(ALL_SET)
+    expect(answer).toEqual({ ...ALL_SET, idle: 71, userTimeout: 51_000 })
   })
 })

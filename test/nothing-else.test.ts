@@ -20,7 +20,12 @@ async function seenBy(flags: string[], env: NodeJS.ProcessEnv = {}): Promise<See
   const ended = await run([process.execPath, ...flags, program], { env: all })
   rmSync(folder, { recursive: true })
   expect(ended).toMatchObject({ code: 0, signal: null, stderr: '' })
-  return JSON.parse(ended.stdout) as Seen
+  const { prototypes, ...rest } = JSON.parse(ended.stdout) as Seen
+  // Where several copies of the package find each other, not enumerable.
+  const keys = (prototypes as [string, string][][]).map((keys) =>
+    keys.filter(([key]) => !key.startsWith('Symbol(tcp-keepalive.')),
+  )
+  return { ...rest, prototypes: keys }
 }
 
 describe.concurrent('a program sees the same', () => {
@@ -109,7 +114,8 @@ test.concurrent('memory: thousands of connections leave nothing behind', async (
           await once(socket, 'close')
         }))
       }
-      await new Promise((resolve) => setTimeout(resolve, 50))
+      // Longer than the sweep remembers what has closed.
+      await new Promise((resolve) => setTimeout(resolve, 700))
       gc()
       gc()
       return process.memoryUsage().heapUsed
