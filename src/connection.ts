@@ -90,6 +90,7 @@ export class Connection implements HandleHooks, Watched {
 
   /** Where it is refused for now, the next call of a setter tries again. */
   private watch(): void {
+    this.context ??= new Context('TCPKEEPALIVE', { requireManualDestroy: true })
     const descriptor = openDescriptor(this.handle)
     const result = loop().watch(descriptor, this)
     if (result < 0) {
@@ -98,7 +99,6 @@ export class Connection implements HandleHooks, Watched {
     }
     this.descriptor = descriptor
     this.ticket = result
-    this.context ??= new Context('TCPKEEPALIVE', { requireManualDestroy: true })
   }
 
   closing(): void {
@@ -250,12 +250,9 @@ export class Connection implements HandleHooks, Watched {
 
   /** As Node does when a read finds the kernel's error. */
   private end(errno: number): void {
-    const destroy = (): void => {
+    this.context?.runInAsyncScope(() => {
       this.socket?.destroy(systemError(errno, 'read'))
-    }
-    // Where nothing can be watched there is no context either.
-    if (this.context === undefined) destroy()
-    else this.context.runInAsyncScope(destroy)
+    })
   }
 }
 
