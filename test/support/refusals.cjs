@@ -8,7 +8,10 @@ const { connect, createServer } = require('node:net')
 const { constants } = require('node:os')
 const { setTimeout: sleep } = require('node:timers/promises')
 const library = require('tcp-keepalive')
+const { unplug } = require('tcp-keepalive/testing')
 const { native } = require('../../dist/native.js')
+const { NO_VALUES } = require('../../dist/settings.js')
+const { write } = require('../../dist/write.js')
 
 const { setKeepalive, setUserTimeout, setDeadPeerTimeout, getKeepalive, getUserTimeout } = library
 
@@ -62,10 +65,10 @@ function reset(socket, setter) {
 let rules = 0
 let leaked = 0
 
-/** The nth call from now on fails; with 0 each does. */
-function refuse(call, code, nth = 0) {
+/** The nth call from now on fails, with 0 each does; of one option (its level and number), or of any. */
+function refuse(call, code, nth = 0, option = '-1 -1') {
   const errno = constants.errno[code]
-  process.env.REFUSE = `${call} -1 -1 ${errno} ${nth} #${rules++}`
+  process.env.REFUSE = `${call} ${option} ${errno} ${nth} #${rules++}`
 }
 
 function obey() {
@@ -122,6 +125,13 @@ async function connected(server) {
   return { accepted, client }
 }
 
+/** The kernel ends it a second later. No setter of this library is called. */
+function die(socket) {
+  write(socket._handle, { ...NO_VALUES, userTimeout: 1000 })
+  unplug(socket)
+  socket.write('x')
+}
+
 const closeOf = (emitter) => new Promise((resolve) => emitter.once('close', resolve))
 const descriptors = () => readdirSync('/proc/self/fd').length
 
@@ -142,6 +152,7 @@ module.exports = {
   closeOf,
   connected,
   descriptors,
+  die,
   listen,
   main,
   obey,

@@ -95,7 +95,7 @@ export const refusing = <T>(scenes: string, options: ChildOptions = {}) =>
     const { setKeepalive, setUserTimeout, setDeadPeerTimeout, getTcpInfo } = library
     const { unplug } = require('tcp-keepalive/testing')
     const tools = require('./test/support/refusals.cjs')
-    const { CODES, SETTERS, closeOf, connected, descriptors, listen, obey, refuse, refuseEach, reset, state, tell, thrownBy } = tools
+    const { CODES, SETTERS, closeOf, connected, descriptors, die, listen, obey, refuse, refuseEach, reset, state, tell, thrownBy } = tools
     tools.main(({ server, client, accepted }) => (async () => {${scenes}})())
     `,
     { ...options, env: { ...options.env, LD_PRELOAD: shim } },
