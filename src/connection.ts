@@ -110,11 +110,21 @@ export class Connection implements HandleHooks, Watched {
     this.ticket = 0
   }
 
+  /** Does what waits for the connection to be established, if it is. */
+  whenEstablished(): void {
+    const { onEstablished, socket } = this
+    if (onEstablished === undefined || socket === undefined || socket.connecting) return
+    this.onEstablished = undefined
+    onEstablished()
+  }
+
   secured(socket: Socket): void {
     this.socket = socket
   }
 
   reading(on: boolean): void {
+    // Node begins to read a socket when it is established.
+    if (on) this.whenEstablished()
     this.stop = on ? BEING_READ : { at: native().now(), length: this.socket?.readableLength ?? 0 }
   }
 

@@ -80,7 +80,7 @@ function nextBatch(rest: Iterable<[Connection, Swept]>): [Connection, Swept][] {
   const batch: [Connection, Swept][] = []
   for (const entry of rest) {
     const [connection] = entry
-    if (!connection.closed) establish(connection)
+    if (!connection.closed) connection.whenEstablished()
     if (connection.closed || !isWanted(connection)) {
       swept.delete(connection)
       continue
@@ -93,13 +93,6 @@ function nextBatch(rest: Iterable<[Connection, Swept]>): [Connection, Swept][] {
 
 function isWanted({ settings, onEstablished }: Connection): boolean {
   return settings.silence > 0 || onEstablished !== undefined
-}
-
-function establish(connection: Connection): void {
-  const { onEstablished, socket } = connection
-  if (onEstablished === undefined || socket === undefined || socket.connecting) return
-  connection.onEstablished = undefined
-  onEstablished()
 }
 
 /** 0 is the host's own bound. */

@@ -141,16 +141,22 @@ describe.concurrent('setDeadPeerTimeout', () => {
     expect(JSON.parse(JSON.stringify(plan))).toEqual(plan)
   })
 
-  test('the connect has its own user timeout, which is taken back before connect is emitted', async () => {
+  test('the connect has its own user timeout, which is taken back when Node begins to read', async () => {
+    await using pair = await connectedPair({
+      prepare: (client) => setDeadPeerTimeout(client, 60_000),
+    })
+    expect(getUserTimeout(pair.client)).toBe(0)
+  })
+
+  test('and on a socket that is not read, by the sweep', async () => {
     await using pair = await connectedPair({
       prepare(client) {
         setDeadPeerTimeout(client, 60_000)
-        client.prependOnceListener('connect', () => {
-          expect(getUserTimeout(client)).toBe(0)
-        })
+        client.pause()
       },
     })
-    expect(getUserTimeout(pair.client)).toBe(0)
+    expect(getUserTimeout(pair.client)).toBe(planDeadPeerTimeout(60_000).connectTimeout)
+    await expect.poll(() => getUserTimeout(pair.client), { timeout: 10_000 }).toBe(0)
   })
 
   test('set once more while the window is closed, a peer that dies is still an error in time', async () => {

@@ -1,5 +1,5 @@
 /** How Node names what it hides: the prototype of its TCP handles, and whose a handle is. */
-import net, { Socket } from 'node:net'
+import { Socket } from 'node:net'
 import { property } from '../errors.js'
 import { IS_NODE } from './descriptor.js'
 import type { TcpHandle } from './types.js'
@@ -43,7 +43,7 @@ function discover(): Internals | null {
 }
 
 function boundHandle(address: string, family: 4 | 6): TcpHandle | undefined {
-  const { _createServerHandle: create } = net as unknown as {
+  const { _createServerHandle: create } = require('node:net') as {
     _createServerHandle?(address: string, port: number, family: number): TcpHandle | number
   }
   const handle = create?.(address, 0, family)

@@ -51,11 +51,11 @@ export class OwnSettings implements SocketHooks {
 type Guard = (socket: Socket | undefined, action: () => void) => void
 
 /**
- * The connection has still to be established, and the user timeout that bounds that may be another
- * than the one after it, which would end live slow readers: the sweep's first look that finds it
- * established sets the latter. A live peer cannot have reached the former by then: it is 1800 ms
- * at the least, is counted from data that went unanswered after that, and the sweep looks every
- * half second.
+ * The connection has still to be established, and the user timeout that bounds that would end live
+ * slow readers afterwards. The one for afterwards is set when Node begins to read, right behind
+ * `'connect'`; on a socket that is paused by then, when the sweep, every half second, finds it
+ * established. A live peer cannot have reached the former by then: it is 1800 ms at the least, and
+ * is counted from data that goes unanswered after that.
  */
 export function connectBegan(connection: Connection, guard: Guard): void {
   const { handle, settings } = connection
