@@ -19,7 +19,7 @@ beforeAll(() => {
   for (const part of ['dist', 'package.json', 'build/Release', 'node_modules/node-gyp-build']) {
     cpSync(join(root, part), join(copy, part), { recursive: true })
   }
-})
+}, 60_000)
 afterAll(() => rmSync(folder, { recursive: true }))
 
 const PRELUDE = `

@@ -223,6 +223,7 @@ test.concurrent('descriptors that are reused at once: only the dead die, and eac
     }
   })
   expectTold(await firstDeath)
+  while (accepted.length < reused.length) await sleep(20)
   await sleep(300)
   expect(unexpected).toEqual([])
   expect(reused.filter((socket) => socket.destroyed)).toEqual([])

@@ -1,4 +1,4 @@
-/** An async hook hears of the timers that the watcher sets, and may call the library meanwhile. */
+/** An async hook runs in the midst of what the watcher does, and may call the library meanwhile. */
 import { expect, test } from 'vitest'
 import { runNode } from './support/child.ts'
 

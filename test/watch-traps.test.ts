@@ -49,7 +49,8 @@ describe.concurrent('EPOLLHUP without an error', () => {
     await using pair = await connectedPair()
     const { client, accepted } = pair
     reset(accepted)
-    setUserTimeout(client, 1500)
+    // Longer than the test can be held up by others.
+    setUserTimeout(client, 5000)
     accepted.end(Buffer.alloc(100_000))
     await until(() => getTcpInfo(client).state === 'CLOSE_WAIT')
     unplug(client)
@@ -247,7 +248,10 @@ async function queued(
 
 const same = ({ received, log }: Queued) => ({ received, log })
 
-describe.concurrent('megabytes are queued in the kernel when the peer resets', () => {
+/** Programs that read for seconds, on a processor that may have others to serve. */
+const PATIENCE = { timeout: 90_000 }
+
+describe.concurrent('megabytes are queued in the kernel when the peer resets', PATIENCE, () => {
   beforeEach(({ skip }) => {
     if (namespace === undefined) skip(NO_NAMESPACE)
   })
@@ -277,7 +281,7 @@ describe.concurrent('megabytes are queued in the kernel when the peer resets', (
   })
 })
 
-describe.concurrent('data is queued in the kernel when the peer dies', () => {
+describe.concurrent('data is queued in the kernel when the peer dies', PATIENCE, () => {
   beforeEach(({ skip }) => {
     if (namespace === undefined) skip(NO_NAMESPACE)
   })

@@ -36,7 +36,7 @@ class LoopClock {
   }
 }
 
-/** Follows a socket to its `'close'`, asking the kernel every other millisecond. */
+/** Follows a socket to its `'close'`, asking the kernel every five milliseconds. */
 export async function deathOf(socket: Socket): Promise<Death> {
   const errors: NodeJS.ErrnoException[] = []
   let decided = Number.NaN
@@ -55,7 +55,7 @@ export async function deathOf(socket: Socket): Promise<Death> {
     clock.tick()
     if (decided > 0 || socket.destroyed || getTcpInfo(socket).state !== 'CLOSE') return
     decided = clock.now
-  }, 2)
+  }, 5)
   const [hadError] = (await closed(socket)) as [boolean]
   clearInterval(timer)
   // A second 'error' would be late by some turns.
