@@ -46,6 +46,8 @@ export async function deathOf(socket: Socket): Promise<Death> {
   socket.on('error', (error) => {
     clock.tick()
     told = clock.now
+    // No look came in between: the event loop was held up.
+    if (Number.isNaN(decided)) decided = told
     errors.push(error)
   })
   socket.on('end', () => {
