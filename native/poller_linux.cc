@@ -3,6 +3,7 @@
 // silent for the whole life of a healthy connection. Edge-triggered, because
 // one notice per death is enough. A closed descriptor leaves by itself.
 #include <sys/epoll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -19,6 +20,10 @@ int OpenPoller() {
 void ClosePoller(int poller) { close(poller); }
 
 int AddToPoller(int poller, int socket, int ticket) {
+  // libuv aborts the process when it is to add a poller that holds its own.
+  struct stat status;
+  if (fstat(socket, &status) != 0) return -errno;
+  if (!S_ISSOCK(status.st_mode)) return -ENOTSOCK;
   epoll_event event{};
   event.events = EPOLLET;
   event.data.u64 =
