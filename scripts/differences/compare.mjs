@@ -23,7 +23,7 @@ export function judge(cell, major, plain, withLibrary) {
 function judgeOne(cell, major, plain, outcome) {
   if (isDead(cell) && plain.some((waiting) => isDeath(cell, major, waiting, outcome)))
     return 'dead peer'
-  if (!isSame(plain, outcome)) return 'other'
+  if (!isSame(cell, plain, outcome)) return 'other'
   return isDead(cell) && !outcome.ended && isVisible(cell) ? 'unnoticed' : 'same'
 }
 
@@ -32,12 +32,14 @@ function isVisible({ protocol, reader }) {
   return !(reader === 'nobody' && (protocol === 'fetch' || protocol === 'undici'))
 }
 
-function isSame(plain, outcome) {
+function isSame({ buffers }, plain, outcome) {
   if (!plain.some((one) => textOf(one) === textOf(outcome))) return false
   const counts = plain.map(({ bytes }) => bytes)
   if (counts.includes(outcome.bytes)) return true
-  // Where an error and the reader race, Node alone does not deliver the same twice.
   const least = Math.min(...counts)
+  // How much of 5 MB is on its way when the reset comes is chance: from 160 to 260 KB were seen.
+  if (buffers === 'ordinary') return outcome.bytes >= 0.5 * least
+  // Where an error and the reader race, Node alone does not deliver the same twice.
   return least < Math.max(...counts) && outcome.bytes >= 0.8 * least
 }
 
