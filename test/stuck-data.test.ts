@@ -44,7 +44,7 @@ describe.skipIf(withoutOwnNetwork !== '')(`stuck data${withoutOwnNetwork}`, () =
   })
 
   test.concurrent('before Linux 6.15, where they come seldom, nor do two', async () => {
-    expect(await fate('5-7', 0, 9500, ['--require', before615])).toBe('alive')
+    expect(await fate('5-7', 0, 8500, ['--require', before615])).toBe('alive')
   })
 
   test.concurrent('a peer that answers no more is ended', async () => {
