@@ -6,7 +6,6 @@ import {
   MIN_RTO_MAX,
   QUESTIONS,
   retriesTime,
-  SWEEP_PERIOD,
 } from './kernel-rules.js'
 import { MAX_COUNT, MAX_MILLISECONDS, MAX_SECONDS } from './socket-options.js'
 import type { SystemDefaults } from './system-defaults.js'
@@ -91,18 +90,23 @@ export function rtoMaxForStuckData(
 
 /**
  * There the kernel also gives up after twice the bound without an answer
- * (tcp_rtx_probe0_timed_out): it must stay ahead of that until the next look.
+ * (tcp_rtx_probe0_timed_out): it must stay ahead of that until the next look, which a busy
+ * event loop may make late: by 1.2 times the bound a live peer still is kept.
  */
 export function aheadOfSilence(rtoMax: number, sinceAck: number): number {
-  return Math.min(MAX_RTO_MAX, Math.max(rtoMax, Math.ceil(0.51 * sinceAck) + SWEEP_PERIOD))
+  return Math.min(MAX_RTO_MAX, Math.max(rtoMax, Math.ceil(0.51 * sinceAck + 0.6 * rtoMax)))
 }
+
+/** What is typical of a timer, where the worst that can be would add up. */
+const TYPICALLY_LATE = 1 + 1 / 32
 
 /** As `questionsOfClosedWindow`, where data is stuck: those that fit into the whole time. */
 export function questionsOfStuckData(silence: number): number {
   const rtoMax = rtoMaxForClosedWindow(silence)
   const ms = silence / SILENCE
   let questions = 0
-  for (let at = rtoMax * LATE; at < ms; at += aheadOfSilence(rtoMax, at) * LATE) questions++
+  const next = (at: number): number => at + aheadOfSilence(rtoMax, at) * TYPICALLY_LATE
+  for (let at = next(0); at < ms; at = next(at)) questions++
   return Math.max(2, Math.min(QUESTIONS, questions))
 }
 

@@ -180,13 +180,24 @@ describe("slowReader 'keep'", () => {
           rtoMaxForStuckData(plan.silence, 0, 15),
           now < phase ? 0 : now - ((now - phase) % SWEEP_PERIOD),
         )
-      const end = sweepDeath(plan.silence, SWEEP_PERIOD, phase, 0)
+      // A look that has seen the last question, and one that finds it unanswered.
+      const end = ms + 1000 - SWEEP_PERIOD
       const first = Math.min(plan.rtoMax as number, 200 * 2 ** (ms % 8))
       const { death, probes } = shrunkWindowDeath(bound, clockFor(ms), first, end)
       expectWithin(death, plan, 'closed upon data')
-      // The second follows before `ms` and a second are over.
+      // Below 2.7 s there is no room for a second.
       const wanted = ms < 2700 ? 1 : questionsOfStuckData(plan.silence)
-      if (probes < wanted) expect.fail(`${ms}: ${probes} probes`)
+      if (ms <= 240_000 && probes < wanted) expect.fail(`${ms}: ${probes} probes`)
+    }
+  })
+
+  test('nor does a look that is late by as much as the bound let the kernel end a live peer', () => {
+    for (let ms = 2000; ms <= 200_000; ms += 7) {
+      const { silence } = deadPeerPlan(ms, 'keep', NEW)
+      const rtoMax = rtoMaxForStuckData(silence, 0, 15)
+      const bound = (now: number) => aheadOfSilence(rtoMax, Math.max(0, now - rtoMax))
+      const { death } = shrunkWindowDeath(bound, clockFor(ms), rtoMax, silence)
+      expect(death).toBe(silence)
     }
   })
 

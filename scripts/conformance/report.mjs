@@ -4,13 +4,16 @@ import { release } from 'node:os'
 import { OBSERVED } from './scenarios.mjs'
 
 /** Within 0.75 s or 5 % of the prediction, whichever is larger; a survivor has survived. */
-export function judge({ until = OBSERVED }, { predicted, measured, alive, problem, error }) {
+export function judge(
+  { until = OBSERVED, within = 0.05 },
+  { predicted, measured, alive, problem, error },
+) {
   if (problem) return { fine: false }
   const lives = predicted === null || predicted > until * 1000
   if (lives) return { fine: measured === undefined && error === undefined && alive !== false }
   if (measured === undefined) return { fine: false }
   const off = measured - predicted
-  return { off, fine: Math.abs(off) <= Math.max(750, 0.05 * predicted) }
+  return { off, fine: Math.abs(off) <= Math.max(750, within * predicted) }
 }
 
 export const seconds = (ms) => (ms / 1000).toFixed(ms < 99_950 ? 1 : 0)
@@ -166,7 +169,8 @@ twice a second, and sets the option only while a window is closed:
 - Where the window has closed upon data in flight, that data is stuck. tcp_retries2 counts from the
   last progress, and is looked at whenever the window opens a little: the bound grows, so that it
   lasts longer than the peer has been stuck. It also stays ahead of the silence, so that twice the
-  bound is never over.
+  bound is never over: unless the event loop is held up for more than 1.2 times the bound (2 s of 20 s) while
+  an answer is lost.
 - With the longer bound probes are farther apart. Any may be lost, so as many as fit into the time
   must go unanswered (three of 5 s, four of 10 s, five of 20 s and more): **a peer that dies after its
   data has been stuck for long is noticed later than \`ms\`**, after rather more than half as long as it

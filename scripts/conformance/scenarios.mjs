@@ -13,7 +13,7 @@ const {
 } = require('../../dist/index.js')
 const { unplug } = require('../../dist/testing.js')
 const { expiry, kernelDetectionTime, SWEEP_PERIOD } = require('../../dist/kernel-rules.js')
-const { aheadOfSilence, questionsOfStuckData } = require('../../dist/plan.js')
+const { aheadOfSilence, questionsOfStuckData, rtoMaxForStuckData } = require('../../dist/plan.js')
 const { systemDefaults } = require('../../dist/system-defaults.js')
 const { native } = require('../../dist/native.js')
 const { apply } = require('../../dist/apply.js')
@@ -257,10 +257,11 @@ async function runClosedUponData(row, ground) {
   if (!found) throw new Error('no connection came into that state within a minute')
   const { lastAck, rto, srtt } = info(found.socket)
   const start = performance.now() - lastAck
+  const stuck = start - found.since
   unplug(found.socket)
   const { error, at } = (await Promise.race([found.failed, observe(row)])) ?? {}
   const { ms, rtoMax } = row.set
-  const predicted = ms ? stuckTime(ms, rto, srtt) : twiceTheBound(rtoMax, row.rtt)
+  const predicted = ms ? stuckTime(ms, stuck, rto, srtt) : twiceTheBound(rtoMax, row.rtt)
   if (!error) return { predicted, observed: performance.now() - start }
   return { predicted, measured: at - start, error: `${error.code}, ${error.syscall}` }
 }
@@ -278,17 +279,15 @@ function twiceTheBound(rtoMax, rtt) {
 }
 
 /**
- * The sweep, upon stuck data: the retransmissions that must go unanswered are as far apart as
- * they were, for the time that the data had been stuck, and farther as the silence grows.
+ * The sweep, upon stuck data: the retransmissions that must go unanswered are the farther apart
+ * the longer it had been stuck, and the longer the silence lasts. The first is under way.
  */
-function stuckTime(ms, rto, srtt) {
+function stuckTime(ms, stuck, rto, srtt) {
   const { silence } = planDeadPeerTimeout(ms)
-  let elapsed = 0
-  let interval = rto
-  for (let asked = 0; asked < questionsOfStuckData(silence); asked++) {
-    elapsed = expiry(elapsed, interval, 250)
-    interval = aheadOfSilence(rto, elapsed - SWEEP_PERIOD / 2)
-  }
+  const rtoMax = rtoMaxForStuckData(silence, stuck, systemDefaults().retries2)
+  let elapsed = expiry(0, rto, 250)
+  for (let asked = 1; asked < questionsOfStuckData(silence); asked++)
+    elapsed = expiry(elapsed, aheadOfSilence(rtoMax, elapsed - SWEEP_PERIOD / 2), 250)
   return Math.max(silence, elapsed + srtt + 200) + SWEEP_PERIOD
 }
 

@@ -124,7 +124,9 @@ export function longPart(results, links, where) {
 
 Made by \`npm run hostile -- --long\` on ${where}. ${links}
 *Predicted*: where no window closes upon data in flight, to where each does. *Data stuck in*: so many were in
-that state at the end. "Nothing set" is plain Node on the same path.
+that state at the end. "Nothing set" is plain Node on the same path. (With
+TCP_RTO_MAX_MS the kernel ends stuck data where one answer is lost while the event loop is held up for more than 1.2
+times the bound, 2 s of 20 s: the bound must grow with the silence.)
 
 ${parts.join('\n\n')}
 `
