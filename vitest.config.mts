@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 
@@ -12,10 +13,10 @@ export default defineConfig({
       { find: /^tcp-keepalive\/(.*)$/, replacement: built('$1') },
     ],
     server: { deps: { external: [/\/dist\//] } },
-    // The tests wait for the kernel, not for a processor: many at once cost nothing.
+    // The tests wait for the kernel more than for a processor.
     pool: 'forks',
-    maxWorkers: 12,
+    maxWorkers: 3 * availableParallelism(),
     maxConcurrency: 64,
-    testTimeout: 30_000,
+    testTimeout: 60_000,
   },
 })

@@ -3,12 +3,12 @@
 // silent for the whole life of a healthy connection. Edge-triggered, because
 // one notice per death is enough. A closed descriptor leaves by itself.
 #include <sys/epoll.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 
 #include "poller.h"
+#include "sockopt_unix.h"
 
 namespace keepalive {
 
@@ -21,9 +21,9 @@ void ClosePoller(int poller) { close(poller); }
 
 int AddToPoller(int poller, int socket, int ticket) {
   // libuv aborts the process when it is to add a poller that holds its own.
-  struct stat status;
-  if (fstat(socket, &status) != 0) return -errno;
-  if (!S_ISSOCK(status.st_mode)) return -ENOTSOCK;
+  int type = 0;
+  const int result = GetInt(socket, SOL_SOCKET, SO_TYPE, &type);
+  if (result < 0) return result;
   epoll_event event{};
   event.events = EPOLLET;
   event.data.u64 =

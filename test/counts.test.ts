@@ -110,7 +110,7 @@ describe.runIf(process.platform === 'linux')('per call', () => {
       getKeepalive: { getsockopt: 4 },
       getUserTimeout: { getsockopt: 1 },
       getTcpInfo: { getsockopt: 1 },
-      first: { setsockopt: 4, epoll_ctl: 1 },
+      first: { setsockopt: 4, getsockopt: 1, epoll_ctl: 1 },
     })
   })
 
@@ -162,14 +162,15 @@ describe.runIf(process.platform === 'linux')('per call', () => {
         const fresh = sockets.map(({ remotePort }) => connect(remotePort, '127.0.0.1'))
         for (const socket of sockets) socket.destroy()
         for (const socket of fresh) library.setDeadPeerTimeout(socket, 60_000)
-        setTimeout(() => {
+        setInterval(() => {
+          if (crossings.sweep < 6) return
           console.log(JSON.stringify(crossings))
           process.exit()
-        }, 2500)
+        }, 100)
       })`)
-    // Three looks of three batches each, or two on a busy machine.
+    // Two looks of three batches each, however late on a busy machine.
     expect(crossings.watch).toBe(COUNT)
-    expect(crossings.sweep).toBeGreaterThanOrEqual(6)
+    expect(crossings.sweep % 3).toBe(0)
   })
 
   test('bytes left behind, the result aside', async () => {

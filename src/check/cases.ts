@@ -4,6 +4,7 @@ import { connect as connectTls, createServer as createTlsServer } from 'node:tls
 import { setKeepalive } from '../keepalive.js'
 import { type DetectionSettings, kernelDetectionTime } from '../kernel-rules.js'
 import { systemDefaults } from '../system-defaults.js'
+import { getTcpInfo } from '../tcp-info.js'
 import { unplug } from '../testing.js'
 import { setUserTimeout } from '../user-timeout.js'
 import { silentPort } from './silent-port.js'
@@ -21,7 +22,8 @@ export interface Case {
 
 interface Ready {
   socket: Socket
-  begin(): void
+  /** Returns for how many milliseconds the peer has been silent already. */
+  begin(): number
 }
 
 /** What the cases share: a peer that reads everything, plain and over TLS. */
@@ -112,7 +114,12 @@ function connectionCase(
         socket,
         begin() {
           unplug(socket)
-          if (written) socket.write('are you there?')
+          if (written) {
+            socket.write('are you there?')
+            return 0
+          }
+          const { lastAckReceivedMs, lastDataReceivedMs } = getTcpInfo(socket)
+          return Math.min(lastAckReceivedMs, lastDataReceivedMs)
         },
       }
     },
@@ -132,7 +139,7 @@ const nodeCase: Case = {
   predicted: kernelDetectionTime({ enabled: true }, systemDefaults()).idle ?? Infinity,
   async prepare(ground) {
     const socket = (await plain(ground)).setKeepAlive(true)
-    return { socket, begin: () => void unplug(socket) }
+    return { socket, begin: () => unplug(socket) && 0 }
   },
 }
 
@@ -143,7 +150,7 @@ const connectCase: Case = {
   async prepare({ silentPort: port }) {
     const socket = new Socket()
     setUserTimeout(socket, USER_TIMEOUT)
-    return { socket, begin: () => void socket.connect(port, '127.0.0.1') }
+    return { socket, begin: () => socket.connect(port, '127.0.0.1') && 0 }
   },
 }
 

@@ -2,7 +2,7 @@
 import { performance } from 'node:perf_hooks'
 import { type Case, cases, openGround } from './cases.js'
 
-/** One case while it runs, and afterwards. Times are milliseconds since the cable was pulled. */
+/** One case while it runs, and afterwards. Times are milliseconds since the peer's last segment. */
 export interface Result extends Case {
   /** When the error came; undefined while there is none. */
   measured: number | undefined
@@ -40,12 +40,12 @@ export async function runCases(
   const ready = await Promise.all(results.map((result) => result.prepare(ground)))
   const begin = performance.now()
   const elapsed = (): number => performance.now() - begin
-  ready.forEach(({ socket }, index) => {
+  ready.forEach(({ socket, begin: goSilent }, index) => {
+    const silent = goSilent()
     socket.on('error', (error) => {
-      Object.assign(results[index] as Result, { measured: elapsed(), error })
+      Object.assign(results[index] as Result, { measured: silent + elapsed(), error })
     })
   })
-  for (const { begin: goSilent } of ready) goSilent()
 
   const end = Math.max(...results.filter(isSoon).map(({ predicted }) => predicted)) + LATE_MS
   while (
