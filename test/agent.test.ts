@@ -331,8 +331,11 @@ const CONNECT = 'CONNECT target.test:443 HTTP/1.1\r\nHost: target.test:443\r\n\r
 /** As https-proxy-agent and the package below it, agent-base, do it. */
 class ProxyAgent extends HttpAgent {
   #socket: Socket | undefined
-  constructor(readonly where: { port: number; host: string }) {
+  readonly where: { port: number; host: string }
+
+  constructor(where: { port: number; host: string }) {
     super()
+    this.where = where
   }
 
   open(): Socket {

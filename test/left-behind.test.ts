@@ -311,8 +311,9 @@ describe.concurrent('register loads no module that the program has not asked for
   })
 })
 
-describe.concurrent.skipIf(major < 22)(
+describe.skipIf(major < 22)(
   'interceptors that are there first (skipped on Node 20: they need 22)',
+  { concurrent: true },
   () => {
     const INTERCEPTORS = {
       nock: `const { default: nock } = require('nock'); nock('http://example.test').get('/').reply(200, 'mocked')`,

@@ -101,7 +101,8 @@ describe.concurrent('a reset of a socket whose buffer is full is left to Node', 
   const ENDS = /^v2[02]\./.test(process.version)
     ? ['end', 'close(false)']
     : ['error: read ECONNRESET', 'close(true)']
-  const moments: Record<string, [before?: typeof setKeepalive, after?: typeof setKeepalive]> = {
+  type Setter = typeof setKeepalive | undefined
+  const moments: Record<string, [before?: Setter, after?: Setter]> = {
     'without this library': [],
     'it is set before': [setKeepalive],
     'it is set when its peer has reset it': [undefined, setKeepalive],
