@@ -25,6 +25,7 @@
   _(napi_define_properties)            \
   _(napi_delete_reference)             \
   _(napi_fatal_error)                  \
+  _(napi_fatal_exception)              \
   _(napi_get_and_clear_last_exception) \
   _(napi_get_arraybuffer_info)         \
   _(napi_get_cb_info)                  \
