@@ -12,7 +12,6 @@ import {
   hang,
   hook,
   hooksOf,
-  IS_NODE,
   loop,
   openDescriptor,
   type TcpHandle,
@@ -71,12 +70,12 @@ export class Connection implements HandleHooks, Watched {
   }
 
   static at(handle: TcpHandle, socket: Socket | undefined): Connection {
-    hook()
+    const hooked = hook() !== undefined
     const known = Connection.of(handle)
     if (known !== undefined && !known.closed) return known
     const connection = new Connection(handle, socket === undefined ? socket : unproxied(socket))
     hang(handle, connection)
-    if (!IS_NODE) hookForeign(handle, connection)
+    if (!hooked) hookForeign(handle, connection)
     return connection
   }
 
@@ -211,8 +210,7 @@ export class Connection implements HandleHooks, Watched {
 
   /**
    * Node comes first: what is still read belongs to the program, and what Node finds itself it
-   * reports itself. A peer that has lost the connection and says so is no dead peer as long as
-   * anything is left to read.
+   * reports itself. A reset that answers a question waits until nothing is left to read.
    *
    * @param taken An error that was taken from the kernel before, 0 for none.
    */
@@ -238,7 +236,7 @@ export class Connection implements HandleHooks, Watched {
     loop().after(now < notBefore + AT_WORK_MS ? LOOK_MS : 10 * LOOK_MS, again)
   }
 
-  /** Whether nothing is left that Node would still deliver, and no consumer that has some in its hands. */
+  /** Whether Node has nothing left to deliver, and no consumer may still hold some of it. */
   private isAllRead(socket: Socket, error: number): boolean {
     if (socket.readableEnded) return true
     // The peer had ended before: its end is still to be read.
@@ -247,15 +245,21 @@ export class Connection implements HandleHooks, Watched {
     return consumers === 0 && socket.readableLength === 0 && native().unread(this.descriptor) === 0
   }
 
-  /** Concludes that the peer is dead, unless the program is still reading what it has sent. */
-  conclude(reader: Reader | undefined): Reader | undefined {
+  /** Looks whether the program reads, from one look of the sweep to the next. */
+  follow(reader: Reader | undefined, now: number): Reader | undefined {
     const socket = this.present()
     if (socket === undefined) return undefined
-    const now = native().now()
     const known = reader ?? new Reader(this.handle, socket, this.stop, now)
-    if (known.idle(this.handle, socket, this.stop, now) < AT_WORK_MS) return known
+    known.idle(this.handle, socket, this.stop, now)
+    return known
+  }
+
+  /** Concludes that the peer is dead, unless the program is still reading what it has sent. */
+  conclude(reader: Reader, now: number): void {
+    const socket = this.present()
+    if (socket === undefined) return
+    if (reader.idle(this.handle, socket, this.stop, now) < AT_WORK_MS) return
     this.end(-constants.errno.ETIMEDOUT)
-    return undefined
   }
 
   /** As Node does when a read finds the kernel's error. */

@@ -1,7 +1,6 @@
 /** Settings for every TCP socket of this process, also those inside drivers. */
 import { channel } from 'node:diagnostics_channel'
 import type { Server, Socket } from 'node:net'
-import { inspect } from 'node:util'
 import { planDeadPeerTimeout, settingsOf } from './dead-peer.js'
 import { debug } from './debug.js'
 import {
@@ -219,7 +218,7 @@ function refused(socket: Socket | Server, error: unknown, by = 'refused'): void 
   refusals.publish(message)
   // A filter may throw whatever it likes.
   const isError = error instanceof Error
-  const text = isError ? error.message : inspect(error)
+  const text = isError ? error.message : received(error)
   debug('default settings were %s: %s', by, text)
   const kind = isError ? `${by} ${(error as NodeJS.ErrnoException).code}` : by
   if (warned.has(kind)) return

@@ -22,7 +22,7 @@ import { write } from './write.js'
 
 interface Swept {
   readonly silence: Silence
-  /** Of a peer that is dead, while the program may still be reading what it has sent. */
+  /** While something waits for the peer: it may die while the program is reading what it has sent. */
   reader: Reader | undefined
 }
 
@@ -49,30 +49,35 @@ function look(): void {
 
 function lookAt(rest: Iterable<[Connection, Swept]>): void {
   const batch = nextBatch(rest)
+  try {
+    concludeAbout(batch)
+  } finally {
+    if (batch.length === BATCH) loop().after(0, () => lookAt(rest))
+    else if (swept.size > 0) loop().after(SWEEP_PERIOD, look)
+    else isRunning = false
+  }
+}
+
+function concludeAbout(batch: readonly [Connection, Swept][]): void {
   const { sweep, now: clock } = native()
   sweep(numbers.buffer, batch.length)
   const now = clock()
   host ??= systemDefaults()
-  const dead: [Connection, Swept][] = []
+  const dead: [Connection, Reader][] = []
   for (const [nth, [connection, state]] of batch.entries()) {
     const outstanding = outstandingOf(numbers, nth)
     const { settings, handle } = connection
-    // A refusal of the kernel's to say is no sign of life, and none of death.
+    // Where the kernel does not answer, nothing is concluded.
     if (outstanding.waits < 0 || settings.silence <= 0) continue
     const { peer, rtoMax } = observe(state.silence, outstanding, now, settings.silence, host)
     if (rtoMax !== state.silence.rtoMax) bound(handle, state.silence, rtoMax, host)
-    if (peer === 'alive') {
-      state.reader = undefined
-      continue
-    }
+    state.reader = outstanding.waits > 0 ? connection.follow(state.reader, now) : undefined
+    if (peer === 'alive' || state.reader === undefined) continue
     debug('descriptor %d: %s for %d ms', handle.fd, peer, settings.silence)
-    dead.push([connection, state])
+    dead.push([connection, state.reader])
   }
-  if (batch.length === BATCH) loop().after(0, () => lookAt(rest))
-  else if (swept.size > 0) loop().after(SWEEP_PERIOD, look)
-  else isRunning = false
   // Once all answers are taken: a number whose connection ends is soon another's.
-  for (const [connection, state] of dead) state.reader = connection.conclude(state.reader)
+  for (const [connection, reader] of dead) connection.conclude(reader, now)
 }
 
 /** What is to be looked at; `numbers` then begin with the descriptors. */

@@ -43,14 +43,18 @@ export function isConclusion(
 ): boolean {
   const { retransmits, probes, sinceSegment, sinceDataSent } = ended
   const { interval, count, userTimeout, rtoMax } = inForce
+  const roundTrip = ended.rtt + 4 * ended.rttVariation
   if (retransmits > 0) {
-    const roundTrip = ended.rtt + 4 * ended.rttVariation
     const bound = userTimeout > 0 ? userTimeout : retriesTime(rtoMax, host.retries2)
     return sinceSegment >= bound - TICKS && sinceDataSent > roundTrip + TICKS
   }
   const idle = kernelDetectionTime({ ...inForce, enabled: true }, host).idle as number
   const asked = probes >= (userTimeout > 0 ? 1 : count)
-  if (asked && sinceSegment >= idle - 500 * interval) return true
+  // Nearer to the end of the last interval than to its probe, whose answer may be slow.
+  const answered = idle - 1000 * interval + roundTrip
+  if (asked && sinceSegment >= Math.min(idle, Math.max(idle - 500 * interval, answered)) - TICKS) {
+    return true
+  }
   if (probes === 0 || ended.sendWindow > 0) return false
   // Window probes; with a user timeout the peer may have answered them until then.
   return userTimeout > 0 ? sinceDataSent >= userTimeout - TICKS : probes > (host.retries2 ?? 15)

@@ -14,6 +14,8 @@ const TOO_LONG_MS = 90_000
 const REGISTER = ['--require', here('../../dist/register.js')]
 export const WAYS = {
   plain: { flags: [], env: {} },
+  // The same deaths, without the library.
+  'kernel alone': { flags: ['--require', here('kernel-alone.cjs')], env: {} },
   // The library concludes: keepalive, user timeout, sweep.
   'dead-peer timeout': {
     flags: REGISTER,

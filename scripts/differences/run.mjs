@@ -10,7 +10,7 @@
 // Optional: UNDICI_6 and UNDICI_7 name folders in which npm's undici of that version is installed.
 import { execFileSync } from 'node:child_process'
 import { hasNamespaces, hasTls, runBatch, WAYS } from './batch.mjs'
-import { allCells, shortCells } from './cells.mjs'
+import { allCells, isDead, shortCells } from './cells.mjs'
 import { judge } from './compare.mjs'
 import { print, write } from './report.mjs'
 
@@ -24,7 +24,7 @@ const CROWD = short ? 40 : 28
 /** What seems to differ is run again so often: Node does not always do the same twice. */
 const ROUNDS = [
   { plain: 3, with: 2 },
-  { plain: 6, with: 2 },
+  { plain: 9, with: 2 },
 ]
 
 const skipped = new Map()
@@ -64,14 +64,20 @@ function whyNot({ buffers, tls, protocol, major }) {
 /** Each cell in each way once; what seems to differ again, for Node differs from itself, too. */
 async function compare(node) {
   const major = Number(/\d+/.exec(versionOf(node))[0])
-  const ways = Object.keys(WAYS).filter((way) => way !== 'plain')
-  const first = await Promise.all(Object.keys(WAYS).map((way) => inBatches(node, way, cells)))
+  const ways = Object.keys(WAYS).filter((way) => way !== 'plain' && way !== 'kernel alone')
+  const first = await Promise.all(['plain', ...ways].map((way) => inBatches(node, way, cells)))
   const [plain, ...others] = first
   const results = ways.flatMap((way, w) =>
-    cells.map((cell, i) => ({ cell, way, plain: [plain[i]], outcomes: [others[w][i]] })),
+    cells.map((cell, i) => ({
+      cell,
+      way,
+      plain: [plain[i]],
+      kernelAlone: [],
+      outcomes: [others[w][i]],
+    })),
   )
   const decide = (result) => {
-    result.verdict = judge(result.cell, major, result.plain, result.outcomes)
+    result.verdict = judge(result.cell, major, result)
     return isBad(result.verdict) || result.verdict === 'once'
   }
   let doubtful = results.filter(decide)
@@ -91,6 +97,13 @@ async function compare(node) {
     })
     for (const outcomes of await Promise.all(controls)) {
       for (const result of doubtful) result.plain.push(outcomes[those.indexOf(result.cell)])
+    }
+    const dead = those.filter(isDead)
+    for (let n = 0; n < 2; n++) {
+      const outcomes = await inBatches(node, 'kernel alone', dead)
+      for (const result of doubtful.filter(({ cell }) => isDead(cell))) {
+        result.kernelAlone.push(outcomes[dead.indexOf(result.cell)])
+      }
     }
     await Promise.all(again)
     doubtful = doubtful.filter(decide)

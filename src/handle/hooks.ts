@@ -51,37 +51,19 @@ export function hang(object: object, hooks: HandleHooks | SocketHooks | ServerHo
   define(object, kHooks, hooks)
 }
 
-interface Hooked {
-  readonly observers: Set<Observer>
-  /** Hooks TLS sockets, from one of them or their prototype. */
-  hookTls(socket: object): void
-}
-
 /** Installs the hooks, once per environment. Undefined where sockets are not made like Node's. */
-export function hook(): Hooked | undefined {
+export function hook(): Set<Observer> | undefined {
   const internals = nodeInternals()
   if (internals === null) return undefined
-  const hooked = shared('hooked', install, internals.prototype, Socket, internals.owner, kHooks)
-  const { moduleLoadList = [] } = process as { moduleLoadList?: string[] }
-  if (!tlsHooked && moduleLoadList.length !== modulesSeen) {
-    modulesSeen = moduleLoadList.length
-    // A program that has not asked for TLS does not get it: then it is hooked at its first connect.
-    tlsHooked = moduleLoadList.includes('NativeModule tls')
-    if (tlsHooked)
-      hooked.hookTls((require('node:tls') as typeof import('node:tls')).TLSSocket.prototype)
-  }
-  return hooked
+  return shared('observers', install, internals.prototype, Socket, internals.owner, kHooks)
 }
-
-let tlsHooked = false
-let modulesSeen = 0
 
 // biome-ignore lint/suspicious/noExplicitAny: Node's own objects, and their methods
 type Any = any
 type Method = (this: Any, ...parameters: Any[]) => Any
 
 /** See `shared` for why this function uses nothing but its parameters. */
-function install(tcp: Any, NetSocket: Any, owner: symbol, key: symbol): Hooked {
+function install(tcp: Any, NetSocket: Any, owner: symbol, key: symbol): Set<Observer> {
   const observers = new Set<Observer>()
   const hooksOn = (object: Any): Any => object?.[key]
   const override = (prototype: Any, name: string, method: Method): void => {
@@ -101,8 +83,6 @@ function install(tcp: Any, NetSocket: Any, owner: symbol, key: symbol): Hooked {
     const original = tcp[name]
     override(tcp, name, function connect(...parameters) {
       const socket = this[owner]
-      // Before Node makes the handle for a next address, should this one fail at once.
-      if (socket?._wrapHandle !== undefined) hookTls(socket)
       const result = Reflect.apply(original, this, parameters)
       if (result !== 0 || !(socket instanceof NetSocket)) return result
       for (const observer of observers) observer.connecting?.(this, socket as Any, parameters[0])
@@ -162,30 +142,21 @@ function install(tcp: Any, NetSocket: Any, owner: symbol, key: symbol): Hooked {
   }
   seeReading(tcp)
 
-  let hookedTls = false
+  // Node calls this method for each handle that a socket gets, TLS sockets as well, whenever
+  // node:tls was loaded.
   let seesTlsReading = false
-  const hookTls = (socket: Any): void => {
-    if (hookedTls) return
-    let prototype = socket
-    while (prototype !== null && !Object.hasOwn(prototype, '_wrapHandle')) {
-      prototype = Object.getPrototypeOf(prototype)
+  const { _undestroy: undestroy } = NetSocket.prototype
+  override(NetSocket.prototype, '_undestroy', function _undestroy(...parameters) {
+    const top = this._handle
+    const handle = top?._parent ? tcpBelow(top) : undefined
+    if (handle !== undefined && Object.getPrototypeOf(handle) === tcp) {
+      hooksOn(handle)?.secured(this)
+      // Node says so of the handle for a first address only.
+      handle[owner] ??= this
+      if (!seesTlsReading) seeReading(Object.getPrototypeOf(top))
+      seesTlsReading = true
     }
-    const wrapHandle = prototype?._wrapHandle
-    if (typeof wrapHandle !== 'function') return
-    hookedTls = true
-    override(prototype, '_wrapHandle', function _wrapHandle(wrap, handle, ...rest) {
-      if (handle) {
-        hooksOn(handle)?.secured(this)
-        // Node says so of the handle for a first address only.
-        if (!wrap) handle[owner] ??= this
-      }
-      const top = Reflect.apply(wrapHandle, this, [wrap, handle, ...rest])
-      if (!seesTlsReading) {
-        seesTlsReading = true
-        seeReading(Object.getPrototypeOf(top))
-      }
-      return top
-    })
-  }
-  return { observers, hookTls }
+    return Reflect.apply(undestroy, this, parameters)
+  })
+  return observers
 }

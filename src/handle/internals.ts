@@ -24,30 +24,28 @@ export function nodeInternals(): Internals | null {
   return internals
 }
 
-/** From a handle that is bound, as node:cluster makes them, and never listens or connects. */
+/** From a socket that is about to connect, and is destroyed before it does. */
 function discover(): Internals | null {
   if (!IS_NODE) return null
-  const handle = boundHandle('0.0.0.0', 4) ?? boundHandle('::', 6)
+  const throwaway = new Socket()
+  throwaway.on('error', () => {})
+  // To an address: a name would be looked up.
+  throwaway.connect({ port: 1, host: '127.0.0.1' })
+  const handle = rawHandle(throwaway)
   if (handle?.constructor?.name !== 'TCP') return null
-  const options: object = { handle, manualStart: true }
-  const throwaway = new Socket(options)
   const owner = Object.getOwnPropertySymbols(handle).find(
     (key) => key.description === 'owner_symbol',
   )
-  // destroy() would open process.stderr, which a program may never want.
-  Object.assign(throwaway, { _handle: null })
-  handle.close()
+  // Node's own would open process.stderr, which a program may never want.
+  const _destroy = (error: Error | null, done: (error: Error | null) => void): void => {
+    Object.assign(throwaway, { connecting: false })
+    handle.close()
+    done(error)
+  }
+  Object.assign(throwaway, { _destroy }).destroy()
   return owner === undefined
     ? null
     : { prototype: Object.getPrototypeOf(handle) as TcpHandle, owner }
-}
-
-function boundHandle(address: string, family: 4 | 6): TcpHandle | undefined {
-  const { _createServerHandle: create } = require('node:net') as {
-    _createServerHandle?(address: string, port: number, family: number): TcpHandle | number
-  }
-  const handle = create?.(address, 0, family)
-  return typeof handle === 'object' ? handle : undefined
 }
 
 export type AnyHandle = TcpHandle & { _parent?: AnyHandle }

@@ -45,7 +45,9 @@ function onLibuv(binding: Binding): Loop {
   let isOpen = false
 
   const open = (): boolean => {
-    if (!isOpen) isOpen = binding.open(notify) === 0
+    if (isOpen) return true
+    isOpen = binding.open(notify) === 0
+    if (isOpen) setTimer(binding.now() + IDLE_MS)
     return isOpen
   }
   const setTimer = (due: number): void => {
@@ -83,7 +85,7 @@ function onLibuv(binding: Binding): Loop {
       return open()
     },
     after(ms, task) {
-      open()
+      if (!open()) return
       const due = binding.now() + ms
       waiting.push({ due, task })
       setTimer(due)

@@ -78,15 +78,20 @@ function overrideMethods(agent: Agent, record: AgentRecord): void {
  * when that has answered. What is opened in the meantime is set when the method returns.
  */
 function opening(record: AgentRecord, method: () => unknown): unknown {
-  const opened: Socket[] = []
-  const seen = (message: unknown) => opened.push((message as { socket: Socket }).socket)
+  let opened: Socket | undefined
+  const seen = (message: unknown): void => {
+    opened ??= (message as { socket: Socket }).socket
+  }
   subscribe('net.client.socket', seen)
   try {
-    return method()
+    const result = method()
+    // The first is the way to the proxy. Where a socket comes back, others are not the agent's.
+    if (!(result instanceof Socket) && opened !== undefined && handleOf(opened)) {
+      give(record, opened)
+    }
+    return result
   } finally {
     unsubscribe('net.client.socket', seen)
-    // A path that it opens for some purpose of its own is its own business.
-    for (const socket of opened) if (handleOf(socket)) give(record, socket)
   }
 }
 

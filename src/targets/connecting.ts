@@ -32,7 +32,7 @@ export function observeConnects(defaults: Defaults): () => void {
       else begin(defaults, handle, socket, given, request)
     },
   }
-  const observers = hook()?.observers
+  const observers = hook()
   observers?.add(observer)
   return () => observers?.delete(observer)
 }

@@ -153,7 +153,7 @@ export function observeListens(given: ServerDefaults): () => void {
     const handle = listenerOf(server)
     if (handle !== null && isStandIn(handle)) applyDefaults(handle, server)
   }
-  const observers = hook()?.observers
+  const observers = hook()
   observers?.add(observer)
   subscribe(LISTENED, listened)
   return () => {
