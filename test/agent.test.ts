@@ -469,6 +469,27 @@ describe.concurrent('what an agent opens to get a connection', () => {
     other.destroy()
     made.destroy()
   })
+
+  test('nor is one that its lookup opens', async () => {
+    await using target = await listen(createServer())
+    let other: Socket | undefined
+    const agent = new HttpAgent({
+      lookup(_host, _options, callback) {
+        other = connect(target.port, '127.0.0.1')
+        callback(null, '127.0.0.1', 4)
+      },
+    })
+    setAll(agent)
+    const made = requestHttp({ agent, port: target.port, host: 'target.test' })
+      .on('error', () => {})
+      .end()
+    await once(made, 'socket')
+    const opened = other as unknown as Socket
+    if (opened.connecting) await once(opened, 'connect')
+    expect(settingsOf(opened)).toMatchObject({ enabled: false, userTimeout: 0 })
+    opened.destroy()
+    made.destroy()
+  })
 })
 
 describe

@@ -54,6 +54,47 @@ describe.concurrent('STARTTLS', () => {
     return { client: secured, accepted: server as Socket }
   }
 
+  test("node:tls is loaded only afterwards, as drivers do: the death is the TLS socket's error", async () => {
+    const answer = await answerOf<object>(`
+      const net = require('node:net')
+      const { once } = require('node:events')
+      const { setUserTimeout } = require('tcp-keepalive')
+      const { unplug } = require('tcp-keepalive/testing')
+      const main = async () => {
+        const server = net.createServer().listen(0, '127.0.0.1')
+        await once(server, 'listening')
+        const raw = net.connect(server.address().port, '127.0.0.1')
+        setUserTimeout(raw, 1000)
+        const [[accepted]] = await Promise.all([once(server, 'connection'), once(raw, 'connect')])
+        const loaded = process.moduleLoadList.includes('NativeModule tls')
+        const tls = require('node:tls')
+        const psk = Buffer.alloc(16, 7)
+        const peer = new tls.TLSSocket(accepted, { isServer: true, ciphers: 'PSK', pskCallback: () => psk })
+        peer.on('error', () => {})
+        const client = tls.connect({
+          socket: raw,
+          ciphers: 'PSK',
+          checkServerIdentity() {},
+          pskCallback: () => ({ psk, identity: 'test' }),
+        })
+        const log = []
+        raw.on('error', ({ message }) => log.push('below: ' + message))
+        client.on('error', ({ message }) => log.push(message))
+        await once(client, 'secureConnect')
+        peer.write(Buffer.alloc(4 << 20))
+        while (raw._handle.bytesRead < 65536) await new Promise((resolve) => setTimeout(resolve, 20))
+        await new Promise((resolve) => setTimeout(resolve, 300))
+        unplug(client)
+        client.write('x')
+        const hadError = await new Promise((resolve) => client.once('close', resolve))
+        console.log(JSON.stringify({ loaded, log, hadError }))
+        process.exit()
+      }
+      main()
+    `)
+    expect(answer).toEqual({ loaded: false, log: ['read ETIMEDOUT'], hadError: true })
+  })
+
   for (const end of ['client', 'accepted'] as const) {
     test(`${end}: what was set before is there afterwards`, async () => {
       await using pair = await connectedPair()
