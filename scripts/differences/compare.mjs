@@ -8,7 +8,8 @@ const ENDS =
 const DEATH = /\b(ETIMEDOUT|EHOSTUNREACH|ENETUNREACH)\b/
 
 /**
- * `same`; `dead peer`: the library has an error where Node waits; `unnoticed`: it has none, as
+ * `same`; `dead peer`: the library has an error where Node waits; `Node alone`: Node itself has made
+ * that of the same death, without the library; `unnoticed`: it has none, as
  * Node; `other`: what must not be; `once`: the same, but it did not come again in more runs;
  * `broken`: the comparison itself failed.
  */
@@ -17,13 +18,13 @@ export function judge(cell, major, { plain, kernelAlone, outcomes }) {
   const verdicts = outcomes.map((outcome) => judgeOne(cell, major, plain, kernelAlone, outcome))
   const others = verdicts.filter((verdict) => verdict === 'other').length
   if (others > 0) return others === 1 && verdicts.length > 1 ? 'once' : 'other'
-  return verdicts.includes('unnoticed') ? 'unnoticed' : verdicts[0]
+  return ['unnoticed', 'Node alone'].find((one) => verdicts.includes(one)) ?? verdicts[0]
 }
 
 function judgeOne(cell, major, plain, kernelAlone, outcome) {
   if (isDead(cell) && plain.some((waiting) => isDeath(cell, major, waiting, outcome)))
     return 'dead peer'
-  if (isDead(cell) && isNodesOwn(kernelAlone, outcome)) return 'dead peer'
+  if (isDead(cell) && isNodesOwn(kernelAlone, outcome)) return 'Node alone'
   if (!isSame(cell, plain, outcome)) return 'other'
   return isDead(cell) && !outcome.ended && isVisible(cell) ? 'unnoticed' : 'same'
 }

@@ -13,6 +13,7 @@ export function print({ version, results, seconds }, skipped, everything) {
   )
   for (const [why, many] of skipped) console.log(`  skipped, ${why}: ${many}`)
   console.log(`  dead peers: ${of(results, 'dead peer').length}`)
+  console.log(`  dead peers, as Node alone ends them: ${of(results, 'Node alone').length}`)
   const dead = everything ? of(results, 'dead peer') : []
   for (const result of dead) show(result)
   for (const [title, verdict] of [
@@ -49,7 +50,7 @@ function document(runs, skipped) {
   const protocols = [...new Set(cells.map(protocolOf))]
   const others = runs.flatMap(({ version, results }) =>
     results
-      .filter(({ verdict }) => verdict !== 'same' && verdict !== 'dead peer')
+      .filter(({ verdict }) => !['same', 'dead peer', 'Node alone'].includes(verdict))
       .map((result) => ({ version, ...result })),
   )
   const ways = [...new Set(results.map(({ way }) => way))]
@@ -69,13 +70,15 @@ what differs is run again, and counts if Node alone did not end so in four runs.
 
 The sensible combinations are ${cells.length}.${[...skipped].map(([why, many]) => ` Not run: ${many} (${why}).`).join('')}
 
-| | compared | the same | dead peers | other differences |
-|---|---:|---:|---:|---:|
+| | compared | the same | dead peers | … as Node alone ends them | other differences |
+|---|---:|---:|---:|---:|---:|
 ${runs
   .map(({ version, results }) => {
     const same = of(results, 'same').length
     const dead = of(results, 'dead peer').length
-    return `| Node ${version.slice(1)} | ${results.length} | ${same} | ${dead} | ${results.length - same - dead} |`
+    const alone = of(results, 'Node alone').length
+    const rest = results.length - same - dead - alone
+    return `| Node ${version.slice(1)} | ${results.length} | ${same} | ${dead} | ${alone} | ${rest} |`
   })
   .join('\n')}
 
@@ -88,10 +91,31 @@ has had all the data before it.
 |---|---|---|---|---:|
 ${deaths(runs)}
 
+## Dead peers, as Node alone ends them
+
+Where a consumer makes room while the kernel ends the connection, Node's own read finds the error. Its streams then discard what they
+hold, and up to Node 22 libuv takes data and a death that it finds in one read for the end, on which undici fails an assertion
+(\`assert(!this.paused)\`) that a program cannot catch. A control of plain Node, in which the kernel has the same timeouts and this
+library is not loaded, ended in the same way:
+
+${alone(runs)}
+
 ## Other differences
 
 ${others.length === 0 ? 'None.' : table(others)}
 `
+}
+
+function alone(runs) {
+  const names = runs.flatMap(({ version, results }) =>
+    of(results, 'Node alone').map(({ cell }) => [cell.name, version]),
+  )
+  const cells = new Map(names.map(([name]) => [name, new Set()]))
+  for (const [name, version] of names) cells.get(name).add(version.split('.')[0].slice(1))
+  if (cells.size === 0) return 'None.'
+  return [...cells]
+    .map(([name, versions]) => `- ${name}: Node ${[...versions].join(', ')}`)
+    .join('\n')
 }
 
 /** The errors, by event and protocol, of all versions together. */
