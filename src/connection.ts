@@ -183,6 +183,7 @@ export class Connection implements HandleHooks, Watched {
       retransmits: fields[TCP_INFO.retransmits] as number,
       probes: fields[TCP_INFO.probes] as number,
       rtt: (fields[TCP_INFO.rttUs] as number) / 1000,
+      rto: (fields[TCP_INFO.rtoUs] as number) / 1000,
       rttVariation: (fields[TCP_INFO.rttVariationUs] as number) / 1000,
       sinceDataSent: fields[TCP_INFO.sinceDataSent] as number,
       sinceSegment: Math.min(

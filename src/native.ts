@@ -116,6 +116,7 @@ export const TCP_INFO = {
   state: 0,
   retransmits: 1,
   probes: 2,
+  rtoUs: 4,
   rttUs: 5,
   rttVariationUs: 6,
   unacknowledged: 9,

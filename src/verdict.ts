@@ -2,7 +2,7 @@
  * Why the kernel has ended a connection. SO_ERROR says it, but reading it takes the error away from
  * Node, whose it is where the peer has reset the connection. What remains in TCP_INFO decides before.
  */
-import { kernelDetectionTime, retriesTime } from './kernel-rules.js'
+import { kernelDetectionTime, LATE, retriesTime } from './kernel-rules.js'
 import type { SystemDefaults } from './system-defaults.js'
 
 /** What TCP_INFO has of a connection that has ended. Times in milliseconds. */
@@ -13,6 +13,8 @@ export interface EndedConnection {
   readonly probes: number
   readonly rtt: number
   readonly rttVariation: number
+  /** The retransmission timeout, doublings included. */
+  readonly rto: number
   readonly sinceDataSent: number
   /** Since the peer's last segment. */
   readonly sinceSegment: number
@@ -41,12 +43,22 @@ export function isConclusion(
   inForce: OptionsInForce,
   host: SystemDefaults,
 ): boolean {
-  const { retransmits, probes, sinceSegment, sinceDataSent } = ended
+  const { retransmits, probes, sinceSegment, sinceDataSent, rto } = ended
   const { interval, count, userTimeout, rtoMax } = inForce
   const roundTrip = ended.rtt + 4 * ended.rttVariation
   if (retransmits > 0) {
-    const bound = userTimeout > 0 ? userTimeout : retriesTime(rtoMax, host.retries2)
-    return sinceSegment >= bound - TICKS && sinceDataSent > roundTrip + TICKS
+    if (userTimeout === 0) {
+      const bound = retriesTime(rtoMax, host.retries2)
+      return sinceSegment >= bound - TICKS && sinceDataSent > roundTrip + TICKS
+    }
+    // The user timeout counts from the first retransmission, and cuts the last interval short
+    // (tcp_clamp_rto_to_user_timeout), which may then be no longer than a round trip.
+    const last = userTimeout - rto + (2 * rto) / 2 ** retransmits
+    // Each interval before may have been late by an eighth.
+    const isCut =
+      sinceDataSent <= last * LATE + TICKS &&
+      sinceDataSent >= last - (LATE - 1) * (userTimeout - last) - TICKS
+    return sinceSegment >= userTimeout - TICKS && (isCut || sinceDataSent > roundTrip + TICKS)
   }
   const idle = kernelDetectionTime({ ...inForce, enabled: true }, host).idle as number
   const asked = probes >= (userTimeout > 0 ? 1 : count)

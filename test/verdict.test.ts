@@ -38,6 +38,7 @@ describe('in doubt it was a reset', () => {
     probes: 0,
     rtt: 20,
     rttVariation: 5,
+    rto: 220,
     sinceDataSent: 90_000,
     sinceSegment: 90_000,
     sendWindow: 65_536,
@@ -56,10 +57,15 @@ describe('in doubt it was a reset', () => {
 
   test('retransmissions: the user timeout is over, and the last one was not just sent', () => {
     const bounded = { ...inForce, userTimeout: 5000 }
-    const lost = { ...ended, retransmits: 4, sinceSegment: 5300, sinceDataSent: 1900 }
+    const lost = { ...ended, retransmits: 4, rto: 3520, sinceSegment: 5300, sinceDataSent: 1900 }
     expect(isConclusion(lost, bounded, {})).toBe(true)
     expect(isConclusion({ ...lost, sinceSegment: 3500 }, bounded, {})).toBe(false)
     expect(isConclusion({ ...lost, sinceDataSent: 21 }, bounded, {})).toBe(false)
+    // Right after one only where the user timeout has cut the interval to that: 220, 440, 880 ms.
+    const cut = { ...lost, retransmits: 3, rto: 1760, sinceSegment: 1560, sinceDataSent: 21 }
+    expect(isConclusion(cut, { ...inForce, userTimeout: 1341 }, {})).toBe(true)
+    const later = { ...cut, sinceSegment: 2100 }
+    expect(isConclusion(later, { ...inForce, userTimeout: 1800 }, {})).toBe(false)
     expect(isConclusion(lost, inForce, {})).toBe(false)
     expect(isConclusion({ ...lost, sinceSegment: 930_000 }, inForce, {})).toBe(true)
   })
