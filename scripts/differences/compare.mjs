@@ -34,13 +34,15 @@ function isVisible({ protocol, reader }) {
   return !(reader === 'nobody' && (protocol === 'fetch' || protocol === 'undici'))
 }
 
-function isSame({ buffers }, plain, outcome) {
+function isSame({ buffers, comes }, plain, outcome) {
   if (!plain.some((one) => textOf(one) === textOf(outcome))) return false
   const counts = plain.map(({ bytes }) => bytes)
   if (counts.includes(outcome.bytes)) return true
   const least = Math.min(...counts)
   // How much of 5 MB is on its way when the reset comes is chance: from 160 to 260 KB were seen.
   if (buffers === 'ordinary') return outcome.bytes >= 0.5 * least
+  // How much the consumer has had when Node's own write fails is chance, too.
+  if (comes.includes('we write')) return outcome.bytes >= 0.3 * least
   // Where an error and the reader race, Node alone does not deliver the same twice.
   return least < Math.max(...counts) && outcome.bytes >= 0.8 * least
 }
@@ -50,7 +52,12 @@ function isSame({ buffers }, plain, outcome) {
  * own read finds the error, its streams discard what they hold, and undici may fail an assertion.
  */
 function isNodesOwn(kernelAlone, outcome) {
-  const alike = kernelAlone.filter((one) => one.ended && textOf(one) === textOf(outcome))
+  const alike = kernelAlone.filter((one) => {
+    if (one.ended) return textOf(one) === textOf(outcome)
+    // After the assertion undici alone waits for ever.
+    const isUncaught = one.log.some((line) => line.startsWith('un'))
+    return isUncaught && one.log.every((line, i) => line === outcome.log[i])
+  })
   const least = Math.min(...alike.map(({ bytes }) => bytes))
   return alike.length > 0 && outcome.bytes >= 0.8 * least
 }
