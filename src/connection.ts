@@ -62,7 +62,7 @@ export class Connection implements HandleHooks, Watched {
   private constructor(handle: TcpHandle, socket: Socket | undefined) {
     this.handle = handle
     this.socket = socket
-    if (handle.reading === false) this.reading(false)
+    if (isStopped(handle)) this.reading(false)
   }
 
   static of(handle: TcpHandle): Connection | undefined {
@@ -275,6 +275,15 @@ export class Connection implements HandleHooks, Watched {
 const CLOSE = 7
 
 let host: SystemDefaults | undefined
+
+/** Under TLS Node takes it from a socket that may be destroyed by now, and then throws. */
+function isStopped(handle: TcpHandle): boolean {
+  try {
+    return handle.reading === false
+  } catch {
+    return false
+  }
+}
 
 function isReset(error: number): boolean {
   return error === constants.errno.ECONNRESET || error === constants.errno.EPIPE

@@ -28,8 +28,11 @@ export function observeConnects(defaults: Defaults): () => void {
     connecting(handle, socket, request) {
       const given = defaults.settingsFor(socket, request)
       if (given === undefined) return
-      if (NEEDS_CONNECTION) beginLate(defaults, socket, given)
-      else begin(defaults, handle, socket, given, request)
+      // Node's connect must not fail by what the program has not asked for.
+      orRefused(defaults, socket, () => {
+        if (NEEDS_CONNECTION) beginLate(defaults, socket, given)
+        else begin(defaults, handle, socket, given, request)
+      })
     },
   }
   const observers = hook()
