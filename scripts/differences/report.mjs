@@ -60,7 +60,7 @@ Made by \`npm run differences -- --write\` on Linux ${release()}. One program ru
 \`--require tcp-keepalive/register\`, in processes of their own, and everything that it can see is compared: the bytes that its consumer
 gets, events and their order, errors (code, syscall, message), rejections, uncaught exceptions, the end of the process. Times are
 not compared; after 5.5 s (a dead peer: 7 s) in which nothing comes it is "still waiting". Node does not always do the same twice:
-what differs is run again, and counts if Node alone did not end so in four runs.
+what differs is run again, and counts if Node alone did not end so in as many as thirteen runs.
 
 - **Who reads**: ${Object.keys(READERS).join(', ')}.
 - **What comes**: ${Object.keys(COMES).join('; ')}.
@@ -101,6 +101,9 @@ library is not loaded, ended in the same way:
 ${alone(runs)}
 
 ## Other differences
+
+Where Node's own read or write races with what arrives, it does not do the same each time. What differed in one run, and not in
+those after it, is listed as well.
 
 ${others.length === 0 ? 'None.' : table(others)}
 `
