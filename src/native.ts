@@ -54,7 +54,7 @@ export interface Native extends Omit<Binding, 'integers' | 'fields'> {
   readonly integers: Int32Array
   readonly bytes: Uint8Array
   readonly fields: Float64Array
-  /** As Node has loaded it: the same object for every copy of this package in this environment. */
+  /** As Node has loaded it: one object per file, whichever copies of this package load it. */
   readonly binding: Binding
 }
 

@@ -44,6 +44,7 @@ function give(
   { own, given }: Giving,
   refused: (socket: Socket, error: unknown) => void,
 ): void {
+  if (own === undefined && given === undefined) return
   const handle = socket.destroyed ? undefined : handleOf(socket)
   // A pipe or a stream has no TCP options, and Node takes it all the same.
   if (!handle) return

@@ -52,7 +52,7 @@ type Guard = (socket: Socket | undefined, action: () => void) => void
 
 /**
  * The connection has still to be established, and the user timeout that bounds that would end live
- * slow readers afterwards. The one for afterwards is set when Node begins to read, right behind
+ * slow readers afterwards. The one for afterwards is set when Node begins to read, right after
  * `'connect'`; on a socket that is paused by then, when the sweep, every half second, finds it
  * established. A live peer cannot have reached the former by then: it is 1800 ms at the least, and
  * is counted from data that goes unanswered after that.
