@@ -69,7 +69,7 @@ int ReadTcpInfo(Socket socket, double* fields);
 constexpr int kTcpInfoFields = 33;
 
 // What a connection waits for, and what its peer has answered. Integers only: an array of
-// these is shared with src/silence.ts, which names them in this order.
+// these is shared with src/connection/liveness.ts, which names them in this order.
 struct Outstanding {
   // The descriptor; replaced by 1 when something waits for the peer's acknowledgement, by 0
   // when nothing does. While connecting 0: that has its own bound. A negative errno where

@@ -23,13 +23,8 @@ for (const file of readdirSync(join(root, 'src'), { recursive: true })) {
   const text = readFileSync(join(root, 'src', file), 'utf8')
   for (const [, path] of text.matchAll(/\b(?:from|import|require) ?\(?'(\.[^']+)\.js'/g)) {
     const target = posix.join(folderOf(name), path)
-    const folder = folderOf(target)
     if (heightOf(target) < heightOf(name)) {
       complaints.push(`${name} imports ${target}, which is above it`)
-    }
-    // handle.ts is the door of handle/.
-    if (heights.has(folder) && name !== folder && folderOf(name) !== folder) {
-      complaints.push(`${name} imports ${target}: from outside of ${folder}/ import ${folder}`)
     }
   }
 }

@@ -1,4 +1,3 @@
-import { apply, type Target } from './apply.js'
 import { refuseMore, unavailable } from './errors.js'
 import {
   checkDeadPeerTimeout,
@@ -6,9 +5,10 @@ import {
   type DeadPeerPlan,
   deadPeerPlan,
   nothingPlanned,
-} from './plan.js'
-import { LEAVE, type Settings, settingsWith } from './settings.js'
-import { type SystemDefaults, systemDefaults } from './system-defaults.js'
+} from './kernel/plan.js'
+import { type SystemDefaults, systemDefaults } from './kernel/system-defaults.js'
+import { LEAVE, type Settings, settingsWith } from './options/settings.js'
+import { apply, type Target } from './targets/apply.js'
 
 /**
  * Makes a silent peer an `'error'` within `ms` **milliseconds**, whatever the

@@ -11,19 +11,20 @@ import {
   unavailable,
   unpolluted,
 } from './errors.js'
-import { type ConnectRequest, IS_NODE, NOT_NODE } from './handle.js'
-import { merge } from './merge.js'
+import type { SlowReader } from './kernel/plan.js'
 import { native } from './native.js'
-import type { SlowReader } from './plan.js'
+import { IS_NODE, NOT_NODE } from './node/descriptor.js'
+import type { ConnectRequest } from './node/hooks.js'
+import { merge } from './options/merge.js'
 import {
   type KeepaliveOptions,
   keepaliveSettings,
   type Settings,
   userTimeoutSettings,
-} from './settings.js'
+} from './options/settings.js'
+import type { Call } from './options/units.js'
 import { observeConnects } from './targets/connecting.js'
 import { observeListens } from './targets/server.js'
-import type { Call } from './units.js'
 
 /** Which sockets: `'client'` those that connect, `'server'` those that are accepted. */
 export type DefaultsScope = 'client' | 'server' | 'all'

@@ -1,19 +1,20 @@
 import { Socket } from 'node:net'
-import { Connection } from './connection.js'
+import { Connection } from './connection/connection.js'
 import { invalidType, invalidValue, outOfRange } from './errors.js'
-import { handleOf, openDescriptor } from './handle.js'
 import { getKeepalive } from './keepalive.js'
+import { rtoMaxForClosedWindow } from './kernel/plan.js'
 import {
   type DetectionPath,
   type DetectionSettings,
   type DetectionTime,
   kernelDetectionTime,
-} from './kernel-rules.js'
+} from './kernel/rules.js'
+import { systemDefaults } from './kernel/system-defaults.js'
 import { native } from './native.js'
-import { rtoMaxForClosedWindow } from './plan.js'
-import { type Settings, UNTOUCHED } from './settings.js'
-import { MAX_COUNT, MAX_MILLISECONDS, MAX_SECONDS, RTO_MAX } from './socket-options.js'
-import { systemDefaults } from './system-defaults.js'
+import { openDescriptor } from './node/descriptor.js'
+import { handleOf } from './node/handle.js'
+import { type Settings, UNTOUCHED } from './options/settings.js'
+import { MAX_COUNT, MAX_MILLISECONDS, MAX_SECONDS, RTO_MAX } from './options/socket-options.js'
 import { getTcpInfo } from './tcp-info.js'
 import { getUserTimeout } from './user-timeout.js'
 

@@ -1,5 +1,5 @@
 import { getSystemErrorMap, getSystemErrorName, inspect } from 'node:util'
-import type { SocketOptionName } from './socket-options.js'
+import type { SocketOptionName } from './options/socket-options.js'
 
 /**
  * The kernel refused to set or to tell an option.

@@ -1,10 +1,10 @@
 import type { Socket } from 'node:net'
-import { apply, type Target } from './apply.js'
 import { refuseMore } from './errors.js'
-import { read } from './read.js'
-import { type KeepaliveOptions, keepaliveSettings } from './settings.js'
-import { COUNT, IDLE, INTERVAL, KEEPALIVE } from './socket-options.js'
-import { callForPositions, callOfSetter } from './units.js'
+import { read } from './options/read.js'
+import { type KeepaliveOptions, keepaliveSettings } from './options/settings.js'
+import { COUNT, IDLE, INTERVAL, KEEPALIVE } from './options/socket-options.js'
+import { callForPositions, callOfSetter } from './options/units.js'
+import { apply, type Target } from './targets/apply.js'
 
 /**
  * Turns TCP keepalive on, off, or sets when an idle peer is given up.

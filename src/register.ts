@@ -23,9 +23,9 @@
  * @module
  */
 import { type DefaultsOptions, type DefaultsScope, installDefaults } from './defaults.js'
-import { MIN_DEAD_PEER_TIMEOUT, type SlowReader } from './plan.js'
-import { MAX_COUNT, MAX_MILLISECONDS, MAX_SECONDS } from './socket-options.js'
-import { isMistaken, MAX_INTERVAL } from './units.js'
+import { MIN_DEAD_PEER_TIMEOUT, type SlowReader } from './kernel/plan.js'
+import { MAX_COUNT, MAX_MILLISECONDS, MAX_SECONDS } from './options/socket-options.js'
+import { isMistaken, MAX_INTERVAL } from './options/units.js'
 
 const PREFIX = 'TCP_KEEPALIVE_'
 const DEFAULT_DEAD_PEER_MS = 60_000

@@ -1,5 +1,6 @@
-import { IS_NODE, loop, NOT_NODE } from './handle.js'
 import { native } from './native.js'
+import { IS_NODE, NOT_NODE } from './node/descriptor.js'
+import { loop } from './node/loop.js'
 import { NO_TCP_INFO } from './tcp-info.js'
 
 /** Per function: `true`, or the reason why this platform or runtime cannot. */

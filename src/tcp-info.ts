@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import { getSystemErrorName } from 'node:util'
 import { SocketOptionError, unavailable } from './errors.js'
 import { native } from './native.js'
-import { descriptorOf } from './read.js'
+import { descriptorOf } from './options/read.js'
 
 /** The kernel's names (include/net/tcp_states.h), by its numbers. */
 const STATES = [

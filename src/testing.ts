@@ -4,9 +4,9 @@
  */
 import type { Socket } from 'node:net'
 import { systemError, unavailable } from './errors.js'
-import { handleOf } from './handle.js'
 import { native } from './native.js'
-import { descriptorOf } from './read.js'
+import { handleOf } from './node/handle.js'
+import { descriptorOf } from './options/read.js'
 
 /** Plugs the cable in again. Also a `Symbol.dispose`, for `using`. */
 export interface PlugIn {

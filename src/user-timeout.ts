@@ -1,9 +1,9 @@
 import type { Socket } from 'node:net'
-import { apply, type Target } from './apply.js'
 import { refuseMore } from './errors.js'
-import { read } from './read.js'
-import { userTimeoutSettings } from './settings.js'
-import { USER_TIMEOUT } from './socket-options.js'
+import { read } from './options/read.js'
+import { userTimeoutSettings } from './options/settings.js'
+import { USER_TIMEOUT } from './options/socket-options.js'
+import { apply, type Target } from './targets/apply.js'
 
 /**
  * Sets for how many **milliseconds** sent data may stay unacknowledged before the

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { kernelDetectionTime, retriesTime, SWEEP_PERIOD } from '../src/kernel-rules.js'
+import { kernelDetectionTime, retriesTime, SWEEP_PERIOD } from '../src/kernel/rules.js'
 import {
   aheadOfSilence,
   checkDeadPeerTimeout,
@@ -8,8 +8,8 @@ import {
   deadPeerPlan,
   questionsOfStuckData,
   rtoMaxForStuckData,
-} from '../src/plan.js'
-import type { SystemDefaults } from '../src/system-defaults.js'
+} from '../src/kernel/plan.js'
+import type { SystemDefaults } from '../src/kernel/system-defaults.js'
 import {
   type Clock,
   connectDeath,

@@ -1,10 +1,10 @@
-/** What the sweep concludes (src/silence.ts), in courses that are played out; the real ones are scripts/conformance. */
+/** What the sweep concludes (src/connection/liveness.ts), in courses that are played out; the real ones are scripts/conformance. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { QUESTIONS, questionsOfClosedWindow, SWEEP_PERIOD } from '../src/kernel-rules.js'
-import { questionsOfStuckData, rtoMaxForClosedWindow } from '../src/plan.js'
-import { nothingKnown, type Outstanding, observe } from '../src/silence.js'
-import type { SystemDefaults } from '../src/system-defaults.js'
+import { QUESTIONS, questionsOfClosedWindow, SWEEP_PERIOD } from '../src/kernel/rules.js'
+import { questionsOfStuckData, rtoMaxForClosedWindow } from '../src/kernel/plan.js'
+import { nothingKnown, type Outstanding, observe } from '../src/connection/liveness.js'
+import type { SystemDefaults } from '../src/kernel/system-defaults.js'
 import { type Course, course } from './support/swept-connection.ts'
 
 const NEW: SystemDefaults = { retries2: 15, rtoMax: 120_000 }

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
-import { readDefaults, systemDefaults } from '../src/system-defaults.js'
+import { readDefaults, systemDefaults } from '../src/kernel/system-defaults.js'
 
 const sysctl = (name: string) =>
   Number(execFileSync('cat', [`/proc/sys/net/ipv4/${name}`], { encoding: 'utf8' }))

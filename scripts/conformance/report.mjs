@@ -137,7 +137,7 @@ ${lines.join('\n')}`
 
 const INTRODUCTION = `# When a silent peer is an error
 
-What the kernel's rules say (\`detectionTime\`, src/kernel-rules.ts), and what really came.
+What the kernel's rules say (\`detectionTime\`, src/kernel/rules.ts), and what really came.
 
 *keepalive 2/1/3* is \`{ idle: 2, interval: 1, count: 3 }\`, *user timeout* is in milliseconds,
 *dead peer 5000 'keep'* is \`setDeadPeerTimeout(socket, 5000, { slowReader: 'keep' })\`.

@@ -1,5 +1,5 @@
 // npm run conformance: real connections die and survive side by side, and what
-// came is held against what src/kernel-rules.ts says. Writes docs/detection.md
+// came is held against what src/kernel/rules.ts says. Writes docs/detection.md
 // and docs/detection.svg; ends with 1 where a row is off.
 //
 // It takes two minutes. --long adds a quarter of an hour; --short takes 15 s and --only=TEXT

@@ -12,12 +12,12 @@ const {
   setDeadPeerTimeout,
 } = require('../../dist/index.js')
 const { unplug } = require('../../dist/testing.js')
-const { expiry, kernelDetectionTime, SWEEP_PERIOD } = require('../../dist/kernel-rules.js')
-const { aheadOfSilence, questionsOfStuckData, rtoMaxForStuckData } = require('../../dist/plan.js')
-const { systemDefaults } = require('../../dist/system-defaults.js')
+const { expiry, kernelDetectionTime, SWEEP_PERIOD } = require('../../dist/kernel/rules.js')
+const { aheadOfSilence, questionsOfStuckData, rtoMaxForStuckData } = require('../../dist/kernel/plan.js')
+const { systemDefaults } = require('../../dist/kernel/system-defaults.js')
 const { native } = require('../../dist/native.js')
-const { apply } = require('../../dist/apply.js')
-const { UNTOUCHED } = require('../../dist/settings.js')
+const { apply } = require('../../dist/targets/apply.js')
+const { UNTOUCHED } = require('../../dist/options/settings.js')
 
 /** Survivors are watched for so long, in seconds. */
 export const OBSERVED = 100

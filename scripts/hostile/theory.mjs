@@ -1,8 +1,8 @@
 // How likely a live peer is given up on a lossy path. Every packet is lost by itself with
 // probability `loss` each way, or `ours` and `theirs`; an answer counts only when question and
 // answer both arrive. Pure.
-import { QUESTIONS, questionsOfClosedWindow } from '../../dist/kernel-rules.js'
-import { aheadOfSilence, questionsOfStuckData, rtoMaxForClosedWindow } from '../../dist/plan.js'
+import { QUESTIONS, questionsOfClosedWindow } from '../../dist/kernel/rules.js'
+import { aheadOfSilence, questionsOfStuckData, rtoMaxForClosedWindow } from '../../dist/kernel/plan.js'
 
 /** That a question stays unanswered. */
 export const unanswered = ({ loss = 0, ours = loss, theirs = loss }) =>
@@ -67,7 +67,7 @@ export function closedWindowLoss(plan, losses, seconds, uponData, rto = 220) {
 
 /**
  * With TCP_RTO_MAX_MS. With stuck data the bound on the probes' distance, and so the
- * distance, grows with the silence (src/plan.ts), and fewer fit in. The bound is that of the last
+ * distance, grows with the silence (src/kernel/plan.ts), and fewer fit in. The bound is that of the last
  * look, a quarter of a second ago on average.
  */
 function boundedLoss({ silence }, fail, seconds, uponData) {

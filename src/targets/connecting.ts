@@ -1,20 +1,16 @@
 /** Defaults for every socket that connects, where the program has set nothing on the socket itself. */
 import type { Socket } from 'node:net'
-import { Connection } from '../connection.js'
+import { Connection } from '../connection/connection.js'
 import { debug } from '../debug.js'
 import type { SocketOptionError } from '../errors.js'
-import {
-  type ConnectRequest,
-  handleOf,
-  hook,
-  NEEDS_CONNECTION,
-  type Observer,
-  openDescriptor,
-  type TcpHandle,
-} from '../handle.js'
-import { merge } from '../merge.js'
-import { forConnect, NO_VALUES, type Settings } from '../settings.js'
-import { write } from '../write.js'
+import { NEEDS_CONNECTION, openDescriptor } from '../node/descriptor.js'
+import { handleOf } from '../node/handle.js'
+import type { ConnectRequest } from '../node/hooks.js'
+import { hook, type Observer } from '../node/hooks.js'
+import type { TcpHandle } from '../node/internals.js'
+import { merge } from '../options/merge.js'
+import { forConnect, NO_VALUES, type Settings } from '../options/settings.js'
+import { write } from '../options/write.js'
 import { connectBegan, logConnect, OwnSettings, takeEffect } from './own-settings.js'
 
 export interface Defaults {

@@ -1,10 +1,12 @@
 /** Sockets that a server is handed without having accepted them: `server.emit('connection', socket)`. */
 import { type Server, Socket } from 'node:net'
-import { Connection } from '../connection.js'
-import { define, handleOf, openDescriptor, socketOf, unproxied } from '../handle.js'
-import { merge, without } from '../merge.js'
-import { type Settings, UNTOUCHED } from '../settings.js'
-import { write } from '../write.js'
+import { Connection } from '../connection/connection.js'
+import { openDescriptor } from '../node/descriptor.js'
+import { handleOf, unproxied } from '../node/handle.js'
+import { define, socketOf } from '../node/internals.js'
+import { merge, without } from '../options/merge.js'
+import { type Settings, UNTOUCHED } from '../options/settings.js'
+import { write } from '../options/write.js'
 import { OwnSettings, orDestroy, takeEffect } from './own-settings.js'
 import { applyToSocket } from './socket.js'
 

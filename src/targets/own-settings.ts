@@ -1,20 +1,15 @@
 /** What was set on a socket itself: for the descriptor that does not exist yet, and for each further one. */
 import type { Socket } from 'node:net'
-import { Connection } from '../connection.js'
+import { Connection } from '../connection/connection.js'
+import { sweep } from '../connection/sweep.js'
 import { debug } from '../debug.js'
-import {
-  type ConnectRequest,
-  hang,
-  hook,
-  hooksOf,
-  NEEDS_CONNECTION,
-  type SocketHooks,
-  type TcpHandle,
-} from '../handle.js'
-import { merge, touched } from '../merge.js'
-import { forConnect, NO_VALUES, type Settings, UNTOUCHED } from '../settings.js'
-import { sweep } from '../sweep.js'
-import { write } from '../write.js'
+import { NEEDS_CONNECTION } from '../node/descriptor.js'
+import type { ConnectRequest } from '../node/hooks.js'
+import { hang, hook, hooksOf, type SocketHooks } from '../node/hooks.js'
+import type { TcpHandle } from '../node/internals.js'
+import { merge, touched } from '../options/merge.js'
+import { forConnect, NO_VALUES, type Settings, UNTOUCHED } from '../options/settings.js'
+import { write } from '../options/write.js'
 
 export class OwnSettings implements SocketHooks {
   settings: Settings = UNTOUCHED

@@ -1,25 +1,16 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { Server, Socket } from 'node:net'
-import { Connection } from '../connection.js'
+import { Connection } from '../connection/connection.js'
 import { debug } from '../debug.js'
 import { notSupported, SocketOptionError } from '../errors.js'
-import {
-  hang,
-  hook,
-  hooksOf,
-  IS_NODE,
-  isTcpHandle,
-  listenerOf,
-  type Observer,
-  onAccepting,
-  onListened,
-  type ServerHooks,
-  type TcpHandle,
-} from '../handle.js'
-import { merge, touched } from '../merge.js'
 import { native, TCP_INFO } from '../native.js'
-import { type Settings, UNTOUCHED } from '../settings.js'
-import { firstOption, write } from '../write.js'
+import { IS_NODE } from '../node/descriptor.js'
+import { hang, hook, hooksOf, type Observer, type ServerHooks } from '../node/hooks.js'
+import type { TcpHandle } from '../node/internals.js'
+import { isTcpHandle, listenerOf, onAccepting, onListened } from '../node/listening.js'
+import { merge, touched } from '../options/merge.js'
+import { type Settings, UNTOUCHED } from '../options/settings.js'
+import { firstOption, write } from '../options/write.js'
 import { seeEmitted } from './emitted.js'
 import { orDestroy, takeEffect } from './own-settings.js'
 import { applyToSocket } from './socket.js'

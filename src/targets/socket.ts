@@ -1,18 +1,12 @@
 import type { Socket } from 'node:net'
-import { Connection } from '../connection.js'
+import { Connection } from '../connection/connection.js'
 import { socketClosed, unavailable } from '../errors.js'
-import {
-  handleOf,
-  isBoundOnly,
-  NEEDS_CONNECTION,
-  notTcp,
-  openDescriptor,
-  socketOf,
-  type TcpHandle,
-  unproxied,
-} from '../handle.js'
-import { forConnect, type Settings, UNTOUCHED } from '../settings.js'
-import { firstOption, writeTo } from '../write.js'
+import { NEEDS_CONNECTION, openDescriptor } from '../node/descriptor.js'
+import { handleOf, isBoundOnly, notTcp, unproxied } from '../node/handle.js'
+import type { TcpHandle } from '../node/internals.js'
+import { socketOf } from '../node/internals.js'
+import { forConnect, type Settings, UNTOUCHED } from '../options/settings.js'
+import { firstOption, writeTo } from '../options/write.js'
 import { connectBegan, OwnSettings, orDestroy, takeEffect } from './own-settings.js'
 
 /** Sets a socket now, or the moment it has a descriptor. */

@@ -5,7 +5,7 @@ import { constants } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { getKeepalive, getTcpInfo, getUserTimeout, systemDefaults } from '../../dist/index.js'
-import { isConclusion } from '../../dist/verdict.js'
+import { isConclusion } from '../../dist/connection/timed-out.js'
 import { openGround } from '../../scripts/conformance/ground.mjs'
 
 const root = join(import.meta.dirname, '..', '..')

@@ -1,4 +1,4 @@
-// A second, independent account of the kernel's timers: where src/kernel-rules.ts
+// A second, independent account of the kernel's timers: where src/kernel/rules.ts
 // is arithmetic, this plays each timer out, with the timer wheel's lateness at
 // a given tick rate and phase. What the plan promises must hold in every one.
 

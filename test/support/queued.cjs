@@ -7,8 +7,8 @@ const { connect, createServer } = require('node:net')
 const { setTimeout: sleep } = require('node:timers/promises')
 const { getTcpInfo, setKeepalive, setUserTimeout } = require('tcp-keepalive')
 const { unplug } = require('tcp-keepalive/testing')
-const { NO_VALUES } = require('../../dist/settings.js')
-const { write } = require('../../dist/write.js')
+const { NO_VALUES } = require('../../dist/options/settings.js')
+const { write } = require('../../dist/options/write.js')
 
 const [, , set, consumer, over, ending, length] = process.argv
 const SIZE = Number(length)

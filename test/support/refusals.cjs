@@ -10,8 +10,8 @@ const { setTimeout: sleep } = require('node:timers/promises')
 const library = require('tcp-keepalive')
 const { unplug } = require('tcp-keepalive/testing')
 const { native } = require('../../dist/native.js')
-const { NO_VALUES } = require('../../dist/settings.js')
-const { write } = require('../../dist/write.js')
+const { NO_VALUES } = require('../../dist/options/settings.js')
+const { write } = require('../../dist/options/write.js')
 
 const { setKeepalive, setUserTimeout, setDeadPeerTimeout, getKeepalive, getUserTimeout } = library
 

@@ -1,7 +1,7 @@
 // A connection on which something waits, played out in time as Linux asks and hears, with
-// the looks of src/silence.ts between. What must hold of the looks must hold in every one.
-import { nothingKnown, type Outstanding, observe, type Verdict } from '../../src/silence.js'
-import type { SystemDefaults } from '../../src/system-defaults.js'
+// the looks of src/connection/liveness.ts between. What must hold of the looks must hold in every one.
+import { nothingKnown, type Outstanding, observe, type Verdict } from '../../src/connection/liveness.js'
+import type { SystemDefaults } from '../../src/kernel/system-defaults.js'
 
 export interface Course {
   /**

@@ -2,7 +2,17 @@
 import { Socket } from 'node:net'
 import { property } from '../errors.js'
 import { IS_NODE } from './descriptor.js'
-import type { TcpHandle } from './types.js'
+
+/** What this library uses of Node's TCP handle (`TCP` of tcp_wrap.cc). */
+export interface TcpHandle {
+  readonly fd: number
+  readonly bytesRead: number
+  /** Whether the socket over it wants to read. */
+  readonly reading: boolean
+  setKeepAlive(enable: boolean, ...delays: number[]): number
+  close(callback?: () => void): void
+  onconnection: (this: TcpHandle, error: number, client?: TcpHandle) => void
+}
 
 /** What this library puts on objects of Node's is not enumerable: it is no program's business. */
 export function define(object: object, key: PropertyKey, value: unknown): void {

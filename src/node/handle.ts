@@ -2,9 +2,9 @@
 import type { Socket } from 'node:net'
 import { invalidValue, notSupported, SocketOptionError } from '../errors.js'
 import { native } from '../native.js'
-import type { SocketOptionName } from '../socket-options.js'
+import type { SocketOptionName } from '../options/socket-options.js'
+import type { TcpHandle } from './internals.js'
 import { type AnyHandle, nodeInternals, rawHandle, socketOf } from './internals.js'
-import type { TcpHandle } from './types.js'
 
 /**
  * The TCP handle of a socket, under TLS the one below. `null` where there is none

@@ -1,8 +1,9 @@
 /** Settings onto a descriptor: one crossing, and a refusal in the kernel's words. */
 import { getSystemErrorName } from 'node:util'
-import { SocketOptionError, unavailable } from './errors.js'
-import { openDescriptor, type TcpHandle } from './handle.js'
-import { native, refusal } from './native.js'
+import { SocketOptionError, unavailable } from '../errors.js'
+import { native, refusal } from '../native.js'
+import { openDescriptor } from '../node/descriptor.js'
+import type { TcpHandle } from '../node/internals.js'
 import { LEAVE, type Settings, type Values } from './settings.js'
 import {
   COUNT,

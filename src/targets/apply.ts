@@ -2,12 +2,12 @@
 import type { Agent } from 'node:http'
 import type { Http2Session } from 'node:http2'
 import { Server, Socket } from 'node:net'
-import { invalidType, socketAdvice } from './errors.js'
-import type { Settings } from './settings.js'
-import { applyToAgent } from './targets/agent.js'
-import { isHttp2Session, socketOfSession } from './targets/http2.js'
-import { applyToServer } from './targets/server.js'
-import { applyToSocket } from './targets/socket.js'
+import { invalidType, socketAdvice } from '../errors.js'
+import type { Settings } from '../options/settings.js'
+import { applyToAgent } from './agent.js'
+import { isHttp2Session, socketOfSession } from './http2.js'
+import { applyToServer } from './server.js'
+import { applyToSocket } from './socket.js'
 
 /**
  * What can be set.

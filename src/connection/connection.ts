@@ -2,29 +2,22 @@
 import { AsyncResource } from 'node:async_hooks'
 import type { Socket } from 'node:net'
 import { constants } from 'node:os'
-import { publishDeadPeer } from './channel.js'
-import { debug } from './debug.js'
-import { systemError } from './errors.js'
-import {
-  define,
-  type HandleHooks,
-  handleOf,
-  hang,
-  hook,
-  hooksOf,
-  loop,
-  openDescriptor,
-  type TcpHandle,
-  unproxied,
-  type Watched,
-} from './handle.js'
-import { merge } from './merge.js'
-import { native, TCP_INFO } from './native.js'
+import { debug } from '../debug.js'
+import { systemError } from '../errors.js'
+import { type SystemDefaults, systemDefaults } from '../kernel/system-defaults.js'
+import { native, TCP_INFO } from '../native.js'
+import { openDescriptor } from '../node/descriptor.js'
+import { handleOf, unproxied } from '../node/handle.js'
+import { type HandleHooks, hang, hook, hooksOf } from '../node/hooks.js'
+import type { TcpHandle } from '../node/internals.js'
+import { define } from '../node/internals.js'
+import { loop, type Watched } from '../node/loop.js'
+import { merge } from '../options/merge.js'
+import { LEAVE, type Settings, UNTOUCHED } from '../options/settings.js'
+import { COUNT, IDLE, INTERVAL, RTO_MAX, USER_TIMEOUT } from '../options/socket-options.js'
+import { publishDeadPeer } from './dead-peer-channel.js'
 import { BEING_READ, Reader, type Stop } from './reader.js'
-import { LEAVE, type Settings, UNTOUCHED } from './settings.js'
-import { COUNT, IDLE, INTERVAL, RTO_MAX, USER_TIMEOUT } from './socket-options.js'
-import { type SystemDefaults, systemDefaults } from './system-defaults.js'
-import { type EndedConnection, isConclusion } from './verdict.js'
+import { type EndedConnection, isConclusion } from './timed-out.js'
 
 /** Whether later `setKeepAlive(true, …)` calls are ignored, and for whose sake. */
 type Held = 'no' | 'for defaults' | 'for a setter'

@@ -1,7 +1,8 @@
 /** For how long a socket has not been read. */
 import type { Socket } from 'node:net'
-import { openDescriptor, type TcpHandle } from './handle.js'
-import { native } from './native.js'
+import { native } from '../native.js'
+import { openDescriptor } from '../node/descriptor.js'
+import type { TcpHandle } from '../node/internals.js'
 
 /** Where reading has stopped because the stream's buffer was full. */
 export interface Stop {

@@ -1,4 +1,4 @@
-import { invalidType, invalidValue, outOfRange, unpolluted } from './errors.js'
+import { invalidType, invalidValue, outOfRange, unpolluted } from '../errors.js'
 import { MAX_COUNT, MAX_MILLISECONDS, MAX_SECONDS } from './socket-options.js'
 import {
   type Call,

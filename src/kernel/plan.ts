@@ -1,4 +1,5 @@
-import { invalidType, invalidValue, outOfRange, received, unpolluted } from './errors.js'
+import { invalidType, invalidValue, outOfRange, received, unpolluted } from '../errors.js'
+import { MAX_COUNT, MAX_MILLISECONDS, MAX_SECONDS } from '../options/socket-options.js'
 import {
   type DetectionTime,
   kernelDetectionTime,
@@ -6,8 +7,7 @@ import {
   MIN_RTO_MAX,
   QUESTIONS,
   retriesTime,
-} from './kernel-rules.js'
-import { MAX_COUNT, MAX_MILLISECONDS, MAX_SECONDS } from './socket-options.js'
+} from './rules.js'
 import type { SystemDefaults } from './system-defaults.js'
 
 /** What becomes of a live peer that does not read: see `setDeadPeerTimeout`. */

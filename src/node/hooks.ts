@@ -4,8 +4,13 @@
  */
 import { type Server, Socket } from 'node:net'
 import { shared } from './environment.js'
-import { define, nodeInternals } from './internals.js'
-import type { ConnectRequest, TcpHandle } from './types.js'
+import { define, nodeInternals, type TcpHandle } from './internals.js'
+
+/** Node's record of one attempt to connect. */
+export interface ConnectRequest {
+  readonly address: string
+  readonly port: number
+}
 
 /** Hangs on a TCP handle. */
 export interface HandleHooks {

@@ -2,8 +2,8 @@
  * Why the kernel has ended a connection. SO_ERROR says it, but reading it takes the error away from
  * Node, whose it is where the peer has reset the connection. What remains in TCP_INFO decides before.
  */
-import { kernelDetectionTime, LATE, retriesTime } from './kernel-rules.js'
-import type { SystemDefaults } from './system-defaults.js'
+import { kernelDetectionTime, LATE, retriesTime } from '../kernel/rules.js'
+import type { SystemDefaults } from '../kernel/system-defaults.js'
 
 /** What TCP_INFO has of a connection that has ended. Times in milliseconds. */
 export interface EndedConnection {

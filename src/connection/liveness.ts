@@ -8,14 +8,15 @@
  * although nothing of ours arrives stops the first, and a slow reader would be ended by the
  * second. Neither ends a connection before questions have gone unanswered.
  */
-import { QUESTIONS, questionsOfClosedWindow } from './kernel-rules.js'
+
 import {
   aheadOfSilence,
   questionsOfStuckData,
   rtoMaxForClosedWindow,
   rtoMaxForStuckData,
-} from './plan.js'
-import type { SystemDefaults } from './system-defaults.js'
+} from '../kernel/plan.js'
+import { QUESTIONS, questionsOfClosedWindow } from '../kernel/rules.js'
+import type { SystemDefaults } from '../kernel/system-defaults.js'
 
 /** `Outstanding` of native/sockopt.h, which says what each field is. */
 export interface Outstanding {

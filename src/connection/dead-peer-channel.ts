@@ -1,9 +1,10 @@
 import { channel } from 'node:diagnostics_channel'
 import type { Socket } from 'node:net'
-import { type DeadPeerError, isDeadPeerError } from './dead-peer-error.js'
-import { openDescriptor, type TcpHandle } from './handle.js'
-import { native } from './native.js'
-import type { Settings } from './settings.js'
+import { type DeadPeerError, isDeadPeerError } from '../dead-peer-error.js'
+import { native } from '../native.js'
+import { openDescriptor } from '../node/descriptor.js'
+import type { TcpHandle } from '../node/internals.js'
+import type { Settings } from '../options/settings.js'
 
 /**
  * The message of the channel `tcp-keepalive:dead-peer` of `node:diagnostics_channel`:

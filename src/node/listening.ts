@@ -1,7 +1,7 @@
 /** Listeners, and what they accept. */
 import type { Server, Socket } from 'node:net'
+import type { TcpHandle } from './internals.js'
 import { define, nodeInternals, socketOf } from './internals.js'
-import type { TcpHandle } from './types.js'
 
 /**
  * Calls back when the server's `listen` has come to a handle of whatever kind, before

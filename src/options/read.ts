@@ -1,8 +1,9 @@
 /** Options from a socket's descriptor. */
 import { Socket } from 'node:net'
-import { invalidType, socketAdvice, socketClosed, socketNotConnected } from './errors.js'
-import { handleOf, notTcp, openDescriptor } from './handle.js'
-import { native } from './native.js'
+import { invalidType, socketAdvice, socketClosed, socketNotConnected } from '../errors.js'
+import { native } from '../native.js'
+import { openDescriptor } from '../node/descriptor.js'
+import { handleOf, notTcp } from '../node/handle.js'
 import { OPTION_NAMES, type SocketOptionName } from './socket-options.js'
 import { refused } from './write.js'
 

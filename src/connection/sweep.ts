@@ -3,22 +3,25 @@
  * readers: looks, twice a second, at when each peer has last acknowledged anything
  * while something waits for it. It also sees when a connect is over.
  */
+
+import { debug } from '../debug.js'
+import { SWEEP_PERIOD } from '../kernel/rules.js'
+import { type SystemDefaults, systemDefaults } from '../kernel/system-defaults.js'
+import { native } from '../native.js'
+import { openDescriptor } from '../node/descriptor.js'
+import type { TcpHandle } from '../node/internals.js'
+import { loop } from '../node/loop.js'
+import { NO_VALUES } from '../options/settings.js'
+import { write } from '../options/write.js'
 import type { Connection } from './connection.js'
-import { debug } from './debug.js'
-import { loop, openDescriptor, type TcpHandle } from './handle.js'
-import { SWEEP_PERIOD } from './kernel-rules.js'
-import { native } from './native.js'
-import type { Reader } from './reader.js'
-import { NO_VALUES } from './settings.js'
 import {
   nothingKnown,
   OUTSTANDING_FIELDS,
   observe,
   outstandingOf,
   type Silence,
-} from './silence.js'
-import { type SystemDefaults, systemDefaults } from './system-defaults.js'
-import { write } from './write.js'
+} from './liveness.js'
+import type { Reader } from './reader.js'
 
 interface Swept {
   readonly silence: Silence
