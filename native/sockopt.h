@@ -95,8 +95,11 @@ struct Outstanding {
   // Milliseconds within which an answer has come back: the smoothed round-trip time and its
   // deviation, as in the retransmission timeout (RFC 6298).
   int answer_time;
+  // Milliseconds for which data in flight has waited at the least; 0 where none is. The last that
+  // was sent, and the retransmission timer's intervals before it.
+  int waited;
 };
-constexpr int kOutstandingFields = 10;
+constexpr int kOutstandingFields = 11;
 void ReadOutstanding(Socket socket, Outstanding* outstanding);
 
 }  // namespace keepalive

@@ -140,6 +140,6 @@ export function settingsOf(plan: DeadPeerPlan): Settings {
     keepalive: ms === 0 ? 0 : 1,
     connectTimeout,
     silence,
-    held: ms === 0 ? 0 : 1,
+    locked: ms === 0 ? 0 : 1,
   })
 }

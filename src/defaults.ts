@@ -116,11 +116,11 @@ function observe(): void {
   if (!installed.some(({ client }) => client)) {
     ignoreConnects?.()
     ignoreConnects = undefined
-  } else ignoreConnects ??= observeConnects({ settingsFor, refused })
+  } else ignoreConnects ??= observeConnects({ settingsFor, reportRefusal })
   if (!installed.some(({ server }) => server)) {
     ignoreListens?.()
     ignoreListens = undefined
-  } else ignoreListens ??= observeListens({ settingsFor: serverSettings, refused })
+  } else ignoreListens ??= observeListens({ settingsFor: serverSettings, reportRefusal })
 }
 
 const FIELDS = new Set(['keepalive', 'userTimeout', 'deadPeerTimeout', 'scope', 'filter'])
@@ -186,7 +186,7 @@ function settingsFor(socket: Socket, { address, port }: ConnectRequest): Setting
       try {
         if (!filter(socket, { host, port })) continue
       } catch (error) {
-        refused(socket, error, 'prevented by the filter')
+        reportRefusal(socket, error, 'prevented by the filter')
         continue
       }
     }
@@ -214,7 +214,7 @@ export interface RefusedMessage {
 const refusals = channel('tcp-keepalive:refused')
 const warned = new Set<string>()
 
-function refused(socket: Socket | Server, error: unknown, by = 'refused'): void {
+function reportRefusal(socket: Socket | Server, error: unknown, by = 'refused'): void {
   const message: RefusedMessage = { socket, error }
   refusals.publish(message)
   // A filter may throw whatever it likes.

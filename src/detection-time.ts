@@ -2,7 +2,7 @@ import { Socket } from 'node:net'
 import { Connection } from './connection/connection.js'
 import { invalidType, invalidValue, outOfRange } from './errors.js'
 import { getKeepalive } from './keepalive.js'
-import { rtoMaxForClosedWindow } from './kernel/plan.js'
+import { rtoMaxForClosedWindow } from './kernel/closed-window.js'
 import {
   type DetectionPath,
   type DetectionSettings,

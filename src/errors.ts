@@ -49,6 +49,17 @@ export function notSupported(): number {
   return -constants.errno.ENOTSUP
 }
 
+/** A server's connections have no TCP options. */
+export function serverNotOnPort(option: SocketOptionName): SocketOptionError {
+  return new SocketOptionError(
+    'setsockopt',
+    notSupported(),
+    option,
+    [],
+    'this server listens on a Unix-domain socket or a pipe, not on a TCP port',
+  )
+}
+
 function coded<E extends Error>(error: E, code: string): E & { code: string } {
   // As Node's own errors read: "TypeError [ERR_…]: …" in the stack, `name` unchanged.
   const { name } = error

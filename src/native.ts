@@ -6,9 +6,9 @@ import { unavailable } from './errors.js'
 interface Binding {
   readonly integers: ArrayBuffer
   readonly fields: ArrayBuffer
-  /** Sets option n to `integers[n]`; a negative value leaves it as it is. Returns 0 or `refusal`. */
+  /** Sets option n to `integers[n]`; a negative value leaves it as it is. Returns 0 or a refusal (`decodeRefusal`). */
   set(descriptor: number): number
-  /** Bit n of `options` asks for option n, which goes to `integers[n]`. Returns 0 or `refusal`. */
+  /** Bit n of `options` asks for option n, which goes to `integers[n]`. Returns 0 or a refusal (`decodeRefusal`). */
   get(descriptor: number, options: number): number
   /** Takes the pending error (positive, 0 for none); the kernel then forgets it. */
   takeError(descriptor: number): number
@@ -126,7 +126,7 @@ export const TCP_INFO = {
   sendWindow: 26,
 } as const
 
-/** Splits a refusal of `set` or `get` into the option's index and the (negative) errno. */
-export function refusal(result: number): { option: number; errno: number } {
+/** What a refusal of `set` or `get` means: the option's index and the (negative) errno. */
+export function decodeRefusal(result: number): { option: number; errno: number } {
   return { option: -result >> 16, errno: -(-result & 0xffff) }
 }

@@ -1,15 +1,14 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { kernelDetectionTime, retriesTime, SWEEP_PERIOD } from '../src/kernel/rules.js'
 import {
   aheadOfSilence,
-  checkDeadPeerTimeout,
-  type DeadPeerPlan,
-  deadPeerPlan,
-  questionsOfStuckData,
+  probesForStuckData,
   rtoMaxForStuckData,
-} from '../src/kernel/plan.js'
+} from '../src/kernel/closed-window.js'
+import { checkDeadPeerTimeout, type DeadPeerPlan, deadPeerPlan } from '../src/kernel/plan.js'
+import { kernelDetectionTime, SWEEP_PERIOD } from '../src/kernel/rules.js'
 import type { SystemDefaults } from '../src/kernel/system-defaults.js'
+import { retriesTime } from '../src/kernel/timers.js'
 import {
   type Clock,
   connectDeath,
@@ -186,7 +185,7 @@ describe("slowReader 'keep'", () => {
       const { death, probes } = shrunkWindowDeath(bound, clockFor(ms), first, end)
       expectWithin(death, plan, 'closed upon data')
       // Below 2.7 s there is no room for a second.
-      const wanted = ms < 2700 ? 1 : questionsOfStuckData(plan.silence)
+      const wanted = ms < 2700 ? 1 : probesForStuckData(plan.silence)
       if (ms <= 240_000 && probes < wanted) expect.fail(`${ms}: ${probes} probes`)
     }
   })

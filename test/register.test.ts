@@ -399,7 +399,7 @@ describe.concurrent('NODE_DEBUG=tcp-keepalive', () => {
     )
     expect(code).toBe(0)
     expect(stderr).toMatch(
-      /^TCP-KEEPALIVE \d+: descriptor \d+ to 127\.0\.0\.1 port \d+: \{ idle: 61, keepalive: 1, held: 1 \}$/m,
+      /^TCP-KEEPALIVE \d+: descriptor \d+ to 127\.0\.0\.1 port \d+: \{ idle: 61, keepalive: 1, locked: 1 \}$/m,
     )
     expect(stderr).toMatch(/setKeepAlive\(true, …\) is ignored on descriptor \d+$/m)
     expect(stderr).toMatch(/setKeepAlive\(false\) is obeyed on descriptor \d+$/m)

@@ -12,8 +12,13 @@ const {
   setDeadPeerTimeout,
 } = require('../../dist/index.js')
 const { unplug } = require('../../dist/testing.js')
-const { expiry, kernelDetectionTime, SWEEP_PERIOD } = require('../../dist/kernel/rules.js')
-const { aheadOfSilence, questionsOfStuckData, rtoMaxForStuckData } = require('../../dist/kernel/plan.js')
+const { kernelDetectionTime, SWEEP_PERIOD } = require('../../dist/kernel/rules.js')
+const { expiry } = require('../../dist/kernel/timers.js')
+const {
+  aheadOfSilence,
+  probesForStuckData,
+  rtoMaxForStuckData,
+} = require('../../dist/kernel/closed-window.js')
 const { systemDefaults } = require('../../dist/kernel/system-defaults.js')
 const { native } = require('../../dist/native.js')
 const { apply } = require('../../dist/targets/apply.js')
@@ -286,7 +291,7 @@ function stuckTime(ms, stuck, rto, srtt) {
   const { silence } = planDeadPeerTimeout(ms)
   const rtoMax = rtoMaxForStuckData(silence, stuck, systemDefaults().retries2)
   let elapsed = expiry(0, rto, 250)
-  for (let asked = 1; asked < questionsOfStuckData(silence); asked++)
+  for (let asked = 1; asked < probesForStuckData(silence); asked++)
     elapsed = expiry(elapsed, aheadOfSilence(rtoMax, elapsed - SWEEP_PERIOD / 2), 250)
   return Math.max(silence, elapsed + srtt + 200) + SWEEP_PERIOD
 }

@@ -1,8 +1,13 @@
 // How likely a live peer is given up on a lossy path. Every packet is lost by itself with
 // probability `loss` each way, or `ours` and `theirs`; an answer counts only when question and
 // answer both arrive. Pure.
-import { QUESTIONS, questionsOfClosedWindow } from '../../dist/kernel/rules.js'
-import { aheadOfSilence, questionsOfStuckData, rtoMaxForClosedWindow } from '../../dist/kernel/plan.js'
+import {
+  aheadOfSilence,
+  probesForClosedWindow,
+  probesForStuckData,
+  rtoMaxForClosedWindow,
+  UNANSWERED_PROBES,
+} from '../../dist/kernel/closed-window.js'
 
 /** That a question stays unanswered. */
 export const unanswered = ({ loss = 0, ours = loss, theirs = loss }) =>
@@ -80,8 +85,8 @@ function boundedLoss({ silence }, fail, seconds, uponData) {
   for (let at = next(0); at < silence + 250; at = next(at)) fitting++
   // Data that has been stuck for long is probed more seldom, and that many are wanted.
   const questions = uponData
-    ? questionsOfStuckData(silence)
-    : Math.max(fitting, questionsOfClosedWindow(silence, rtoMax))
+    ? probesForStuckData(silence)
+    : Math.max(fitting, probesForClosedWindow(silence, rtoMax))
   const started = ((1000 * seconds) / next(0)) * (1 - fail)
   return 1 - (1 - fail ** questions) ** started
 }
@@ -101,7 +106,7 @@ function unboundedLoss({ silence }, fail, seconds, uponData, rto) {
   let kept = 1
   times.forEach((answered, i) => {
     const rest = times.slice(i + 1)
-    const bySweep = (at, nth) => silence > 0 && nth >= QUESTIONS && at - answered >= silence
+    const bySweep = (at, nth) => silence > 0 && nth >= UNANSWERED_PROBES && at - answered >= silence
     // The timer that finds the time over asks no more.
     const byKernel = (at) => uponData && at - answered > KERNEL_LIMIT
     const end = rest.findIndex((at, j) => bySweep(at, j + 1) || byKernel(at))

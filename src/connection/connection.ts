@@ -16,11 +16,12 @@ import { merge } from '../options/merge.js'
 import { LEAVE, type Settings, UNTOUCHED } from '../options/settings.js'
 import { COUNT, IDLE, INTERVAL, RTO_MAX, USER_TIMEOUT } from '../options/socket-options.js'
 import { publishDeadPeer } from './dead-peer-channel.js'
+import type { Liveness } from './liveness.js'
 import { BEING_READ, Reader, type Stop } from './reader.js'
-import { type EndedConnection, isConclusion } from './timed-out.js'
+import { type EndedConnection, hasTimedOut } from './timed-out.js'
 
-/** Whether later `setKeepAlive(true, …)` calls are ignored, and for whose sake. */
-type Held = 'no' | 'for defaults' | 'for a setter'
+/** Who has set a connection: defaults, or a setter that was called for it. */
+export type SetBy = 'defaults' | 'a setter'
 
 /** The context of a connection's `'error'`: that of the call which has set it first. */
 class Context extends AsyncResource {
@@ -41,7 +42,8 @@ export class Connection implements HandleHooks, Watched {
   /** The socket that the program holds: under TLS the TLSSocket, once there is one. */
   socket: Socket | undefined
   settings: Settings = UNTOUCHED
-  private held: Held = 'no'
+  /** Later `setKeepAlive(true, …)` calls are ignored, for the sake of these. */
+  private lockedBy: SetBy | undefined
   /** The descriptor that is watched, and the number under which it is; 0 when it is not. */
   private descriptor = -1
   private ticket = 0
@@ -49,6 +51,11 @@ export class Connection implements HandleHooks, Watched {
   private stop: Stop = BEING_READ
   /** What is still to be done once it is established. */
   onEstablished: (() => void) | undefined
+  /** Where the sweep finds it at its next look, and when the last was; `liveness` while something waits. */
+  slot: { readonly connections: Set<Connection> } | undefined
+  looked = 0
+  liveness: Liveness | undefined
+  private reader: Reader | undefined
   /** Has closed: there is nothing more to be done. */
   closed = false
 
@@ -72,11 +79,11 @@ export class Connection implements HandleHooks, Watched {
     return connection
   }
 
-  /** Settings that were written: they are remembered, held against others, and watched over. */
-  take(settings: Settings, held: Exclude<Held, 'no'>): void {
+  /** Settings that were written: they are kept, locked, and the connection is watched. */
+  add(settings: Settings, by: SetBy): void {
     this.settings = merge(this.settings, settings)
-    if (settings.held === 0) this.held = 'no'
-    else if (settings.held === 1 && this.held !== 'for a setter') this.held = held
+    if (settings.locked === 0) this.lockedBy = undefined
+    else if (settings.locked === 1 && this.lockedBy !== 'a setter') this.lockedBy = by
     if (this.ticket === 0) this.watch()
   }
 
@@ -100,6 +107,8 @@ export class Connection implements HandleHooks, Watched {
     this.context?.emitDestroy()
     if (this.ticket !== 0) loop().unwatch(this.descriptor, this)
     this.ticket = 0
+    this.slot?.connections.delete(this)
+    this.slot = undefined
   }
 
   /** Does what waits for the connection to be established, if it is. */
@@ -121,14 +130,14 @@ export class Connection implements HandleHooks, Watched {
   }
 
   ignoresKeepAlive(_: TcpHandle, enable: boolean, explicit: boolean): boolean {
-    if (this.held === 'no') return false
+    if (this.lockedBy === undefined) return false
     if (!enable) {
       this.keepAliveOff()
       return false
     }
-    if (explicit && this.held === 'for defaults') {
+    if (explicit && this.lockedBy === 'defaults') {
       debug("the program's own setKeepAlive on descriptor %d wins over defaults", this.handle.fd)
-      this.held = 'no'
+      this.lockedBy = undefined
       const keepalive = { idle: LEAVE, interval: LEAVE, count: LEAVE, keepalive: LEAVE }
       this.settings = { ...this.settings, ...keepalive }
       return false
@@ -138,10 +147,10 @@ export class Connection implements HandleHooks, Watched {
   }
 
   keepAliveOff(): boolean {
-    const wasHeld = this.held !== 'no'
-    if (wasHeld) debug('setKeepAlive(false) is obeyed on descriptor %d', this.handle.fd)
-    this.held = 'no'
-    return wasHeld
+    const wasLocked = this.lockedBy !== undefined
+    if (wasLocked) debug('setKeepAlive(false) is obeyed on descriptor %d', this.handle.fd)
+    this.lockedBy = undefined
+    return wasLocked
   }
 
   /** The socket, while this connection is still its own: one on its way to another process is not. */
@@ -164,14 +173,14 @@ export class Connection implements HandleHooks, Watched {
     if (outcome === 'other') return
     const now = native().now()
     const reader = new Reader(this.handle, socket, this.stop, now)
-    this.settle(reader, now + NODE_FIRST_MS, outcome === 'concluded', 0)
+    this.settle(reader, now + NODE_FIRST_MS, outcome === 'timed out', 0)
   }
 
   /** Read before anything else happens: what remains in TCP_INFO grows old. */
-  private outcome(): 'other' | 'reset upon a question' | 'concluded' {
+  private outcome(): 'other' | 'reset by an answer' | 'timed out' {
     const { tcpInfo, get, fields, integers } = native()
     // kqueue has told the error, and passes over resets; what only looks like Linux tells nothing.
-    if (tcpInfo(this.descriptor) < 0) return process.platform === 'linux' ? 'other' : 'concluded'
+    if (tcpInfo(this.descriptor) < 0) return process.platform === 'linux' ? 'other' : 'timed out'
     const ended: EndedConnection = {
       retransmits: fields[TCP_INFO.retransmits] as number,
       probes: fields[TCP_INFO.probes] as number,
@@ -190,7 +199,7 @@ export class Connection implements HandleHooks, Watched {
     if (ended.retransmits === 0 && ended.probes === 0) return 'other'
     host ??= systemDefaults()
     const keepalive = (1 << IDLE) | (1 << INTERVAL) | (1 << COUNT)
-    if (get(this.descriptor, (1 << USER_TIMEOUT) | keepalive) !== 0) return 'reset upon a question'
+    if (get(this.descriptor, (1 << USER_TIMEOUT) | keepalive) !== 0) return 'reset by an answer'
     const inForce = {
       idle: integers[IDLE] as number,
       interval: integers[INTERVAL] as number,
@@ -199,7 +208,7 @@ export class Connection implements HandleHooks, Watched {
       // An older kernel does not know the option.
       rtoMax: get(this.descriptor, 1 << RTO_MAX) === 0 ? (integers[RTO_MAX] as number) : 120_000,
     }
-    return isConclusion(ended, inForce, host) ? 'concluded' : 'reset upon a question'
+    return hasTimedOut(ended, inForce, host) ? 'timed out' : 'reset by an answer'
   }
 
   /**
@@ -212,9 +221,13 @@ export class Connection implements HandleHooks, Watched {
     const socket = this.present()
     if (socket === undefined) return
     const now = native().now()
-    const idle = reader.idle(this.handle, socket, this.stop, now)
+    const sinceRead = reader.sinceRead(this.handle, socket, this.stop, now)
     let error = taken
-    if (now >= notBefore && idle >= AT_WORK_MS && (concluded || this.isAllRead(socket, taken))) {
+    if (
+      now >= notBefore &&
+      sinceRead >= AT_WORK_MS &&
+      (concluded || this.isAllRead(socket, taken))
+    ) {
       if (error === 0) error = native().takeError(this.descriptor)
       // An orderly end: both sides have finished.
       if (error === 0) return
@@ -239,20 +252,21 @@ export class Connection implements HandleHooks, Watched {
     return consumers === 0 && socket.readableLength === 0 && native().unread(this.descriptor) === 0
   }
 
-  /** Looks whether the program reads, from one look of the sweep to the next. */
-  follow(reader: Reader | undefined, now: number): Reader | undefined {
-    const socket = this.present()
-    if (socket === undefined) return undefined
-    const known = reader ?? new Reader(this.handle, socket, this.stop, now)
-    known.idle(this.handle, socket, this.stop, now)
-    return known
+  /** While something waits for a peer that may be dead, it is followed whether the program reads. */
+  follow(waits: boolean, now: number): void {
+    const socket = waits ? this.present() : undefined
+    if (socket === undefined) this.reader = undefined
+    else if (this.reader === undefined)
+      this.reader = new Reader(this.handle, socket, this.stop, now)
+    else this.reader.sinceRead(this.handle, socket, this.stop, now)
   }
 
-  /** Concludes that the peer is dead, unless the program is still reading what it has sent. */
-  conclude(reader: Reader, now: number): void {
+  /** The sweep finds the peer dead. The program may still be reading what it has sent. */
+  conclude(now: number): void {
+    const { reader, stop } = this
     const socket = this.present()
-    if (socket === undefined) return
-    if (reader.idle(this.handle, socket, this.stop, now) < AT_WORK_MS) return
+    if (socket === undefined || reader === undefined) return
+    if (reader.sinceRead(this.handle, socket, stop, now) < AT_WORK_MS) return
     this.end(-constants.errno.ETIMEDOUT)
   }
 

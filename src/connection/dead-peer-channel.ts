@@ -51,7 +51,7 @@ export function publishDeadPeer({ handle, socket, settings }: Closing): void {
     localAddress: socket.localAddress,
     localPort: socket.localPort,
     ...peer(handle),
-    settings: told(settings),
+    settings: published(settings),
   }
   deadPeers.publish(message)
 }
@@ -67,7 +67,7 @@ function peer(handle: TcpHandle): Pick<DeadPeerMessage, 'remoteAddress' | 'remot
   }
 }
 
-function told(settings: Settings): DeadPeerMessage['settings'] {
+function published(settings: Settings): DeadPeerMessage['settings'] {
   const result: DeadPeerMessage['settings'] = {}
   if (settings.keepalive >= 0) result.keepalive = settings.keepalive === 1
   for (const field of ['idle', 'interval', 'count', 'userTimeout'] as const) {

@@ -1,21 +1,23 @@
 /**
- * What the sweep concludes about a peer: from what waits for it, what it has been asked
- * and what it has answered. Pure: numbers in, a verdict out.
+ * Whether a peer is alive: from what waits for it, which probes were sent, and what it has
+ * answered. Pure: numbers in, a finding out. A probe is here whatever asks a peer for an answer:
+ * a retransmission, a window probe.
  *
  * Two clocks run while something waits. The first counts from the peer's last
  * acknowledgement of anything. The second counts from the last progress, an acknowledgement
  * of something new, and runs only while the window is open: a peer that goes on sending
  * although nothing of ours arrives stops the first, and a slow reader would be ended by the
- * second. Neither ends a connection before questions have gone unanswered.
+ * second. Neither ends a connection before probes have gone unanswered.
  */
-
 import {
   aheadOfSilence,
-  questionsOfStuckData,
+  probesForClosedWindow,
+  probesForStuckData,
   rtoMaxForClosedWindow,
   rtoMaxForStuckData,
-} from '../kernel/plan.js'
-import { QUESTIONS, questionsOfClosedWindow } from '../kernel/rules.js'
+  UNANSWERED_PROBES,
+} from '../kernel/closed-window.js'
+import { SWEEP_PERIOD } from '../kernel/rules.js'
 import type { SystemDefaults } from '../kernel/system-defaults.js'
 
 /** `Outstanding` of native/sockopt.h, which says what each field is. */
@@ -30,12 +32,13 @@ export interface Outstanding {
   readonly timeouts: number
   readonly bare: number
   readonly answerTime: number
+  readonly waited: number
 }
 
-/** So many numbers `sweep` has for each connection. */
-export const OUTSTANDING_FIELDS = 10
+/** So many numbers `sweep` of the binding has for each connection. */
+export const OUTSTANDING_FIELDS = 11
 
-/** What `sweep` has answered about its nth connection. */
+/** What `sweep` of the binding has answered about its nth connection. */
 export function outstandingOf(numbers: Int32Array, nth: number): Outstanding {
   const at = OUTSTANDING_FIELDS * nth
   return {
@@ -49,14 +52,15 @@ export function outstandingOf(numbers: Int32Array, nth: number): Outstanding {
     timeouts: numbers[at + 7] as number,
     bare: numbers[at + 8] as number,
     answerTime: numbers[at + 9] as number,
+    waited: numbers[at + 10] as number,
   }
 }
 
-/** What is known of one connection; times in milliseconds, on the clock of `observe`. */
-export interface Silence {
+/** What is known of one peer while something waits for it; times in milliseconds, on the clock of `observe`. */
+export interface Liveness {
   /** The last look. */
   looked: number
-  /** When something began to wait for the peer; 0 when nothing does. */
+  /** When something began to wait, or later, but no later than the look that found it. */
   since: number
   /** The low bits of the bytes that the peer has acknowledged, and when they last changed. */
   acknowledged: number
@@ -78,18 +82,22 @@ export interface Silence {
   rtoMax: number
 }
 
-export interface Verdict {
+export interface Finding {
   /** `silent`: by the first clock. `stalled`: by the second. Both end the connection. */
   readonly peer: 'alive' | 'silent' | 'stalled'
   /** TCP_RTO_MAX_MS to be in force from now on; 0: the host's own. */
   readonly rtoMax: number
 }
 
-export function nothingKnown(): Silence {
+/** No number of acknowledged bytes. */
+export const NOTHING = -1
+
+/** @param before The last look that found nothing waiting, or when looking began. */
+export function startsToWait(before: number, { waited }: Outstanding, now: number): Liveness {
   return {
     looked: -Infinity,
-    since: 0,
-    acknowledged: -1,
+    since: Math.max(before, now - waited),
+    acknowledged: NOTHING,
     progress: 0,
     closed: false,
     retransmitted: 0,
@@ -106,34 +114,32 @@ export function nothingKnown(): Silence {
 /** The kernel counts the time since an answer in ticks of up to ten milliseconds. */
 const TICKS = 50
 /** While the window is open a retransmission that arrives is answered by progress. */
-const QUESTIONS_IN_FLIGHT = 2
+const PROBES_IN_FLIGHT = 2
 
 /**
- * One look. `silence` is what the settings allow, `host` has what the kernel knows; the
- * caller writes `rtoMax` and, when that has succeeded, keeps it in `state`.
+ * One look at a connection for which something waits. `silence` is what the settings allow, `host`
+ * has what the kernel knows; the caller writes `rtoMax` and, when that has succeeded, keeps it in
+ * `state`.
  */
 export function observe(
-  state: Silence,
+  state: Liveness,
   outstanding: Outstanding,
   now: number,
   silence: number,
   host: SystemDefaults,
-): Verdict {
+): Finding {
   const { inFlight, window, sinceAck, acknowledged, retransmitted, timeouts, bare } = outstanding
-  const waits = outstanding.waits > 0
-  const moved = !waits || acknowledged !== state.acknowledged
+  const moved = acknowledged !== state.acknowledged
   const bounded = host.rtoMax !== undefined
   // A kernel before 6.6, and so without the option, ignores the closing of a window upon data
   // in flight: there a slow reader's answers are bare acknowledgements, and the window looks open.
   const answers = !bounded && bare !== state.bare
   // A window that opens a little, and for a moment, changes nothing. (-1: the kernel does not say.)
-  const closed = waits && (window <= 0 || ((state.closed || answers) && !moved))
+  const closed = window <= 0 || ((state.closed || answers) && !moved)
 
-  if (!waits) state.since = 0
-  else if (state.since === 0) state.since = now
   if (moved) state.progress = now
-  // It has answered since the last look: all questions before that are over.
-  if (!waits || sinceAck <= now - state.looked + TICKS) {
+  // It has answered since the last look: all probes before that are over.
+  if (sinceAck <= now - state.looked + TICKS) {
     state.retransmitted = retransmitted
     state.timeouts = timeouts
     state.unanswered = Infinity
@@ -148,36 +154,36 @@ export function observe(
   state.bare = bare
   state.looked = now
 
-  const questions = closed ? questionsOf(state, silence, inFlight > 0) : QUESTIONS_IN_FLIGHT
+  const probes = closed ? probesOf(state, silence, inFlight > 0) : PROBES_IN_FLIGHT
   const unanswered =
     inFlight === 0
       ? outstanding.probes
       : Math.max(retransmitted - state.retransmitted, timeouts - state.timeouts)
-  state.unanswered = unanswered < questions ? Infinity : Math.min(state.unanswered, now)
-  const expiries = closed ? QUESTIONS : QUESTIONS_IN_FLIGHT
+  state.unanswered = unanswered < probes ? Infinity : Math.min(state.unanswered, now)
+  const expiries = closed ? UNANSWERED_PROBES : PROBES_IN_FLIGHT
   const expired = timeouts - state.expired
   state.expiredEnough = expired < expiries ? Infinity : Math.min(state.expiredEnough, now)
 
   return {
-    peer: verdictOf(state, outstanding, silence),
+    peer: findingOf(state, outstanding, silence),
     rtoMax: bounded && closed ? boundOf(state, outstanding, silence, host.retries2) : 0,
   }
 }
 
 /** Where no bound lets probes come often, any that is lost is a long silence. */
-function questionsOf({ rtoMax }: Silence, silence: number, stuck: boolean): number {
-  if (rtoMax === 0) return QUESTIONS
+function probesOf({ rtoMax }: Liveness, silence: number, stuck: boolean): number {
+  if (rtoMax === 0) return UNANSWERED_PROBES
   return stuck
-    ? questionsOfStuckData(silence)
-    : questionsOfClosedWindow(silence, rtoMaxForClosedWindow(silence))
+    ? probesForStuckData(silence)
+    : probesForClosedWindow(silence, rtoMaxForClosedWindow(silence))
 }
 
-function verdictOf(
-  { looked, since, unanswered, stalled, expiredEnough }: Silence,
+function findingOf(
+  { looked, since, unanswered, stalled, expiredEnough }: Liveness,
   { sinceAck, answerTime }: Outstanding,
   silence: number,
-): Verdict['peer'] {
-  // The answer to the last of the questions may still be under way.
+): Finding['peer'] {
+  // The answer to the last of the probes may still be under way.
   const overdue = looked - answerTime
   // An idle peer has a long silence behind it: what waits must have waited as long.
   if (unanswered <= overdue && Math.min(sinceAck, looked - since) >= silence) return 'silent'
@@ -186,12 +192,11 @@ function verdictOf(
 }
 
 /**
- * A slow reader's only signs of life are its answers to window probes: lets them come
- * often. Only while its window is closed: with data in flight a small bound would make
- * tcp_retries2 end the connection.
+ * Lets a slow reader's answers come often. Only while its window is closed: with data in flight a
+ * small bound would make tcp_retries2 end the connection.
  */
 function boundOf(
-  { looked, progress }: Silence,
+  { looked, progress }: Liveness,
   { inFlight, sinceAck }: Outstanding,
   silence: number,
   retries2: number | undefined,
@@ -199,4 +204,23 @@ function boundOf(
   if (inFlight === 0) return rtoMaxForClosedWindow(silence)
   const lasting = rtoMaxForStuckData(silence, looked - progress - sinceAck, retries2)
   return aheadOfSilence(lasting, sinceAck)
+}
+
+/** The part of the silence for which a peer that gives no reason to doubt it is not looked at. */
+const UNDOUBTED = 1 / 8
+const MAX_UNDOUBTED = 30_000
+
+/**
+ * When to look again at a connection for which nothing waits, or which makes progress: nothing can
+ * be concluded about it before a whole silence has passed. What begins meanwhile is found late by
+ * an eighth of the silence at most, a tenth of the time that was asked for.
+ */
+export function nextLook(silence: number): number {
+  return Math.max(SWEEP_PERIOD, Math.min(MAX_UNDOUBTED, silence * UNDOUBTED))
+}
+
+/** @param before The acknowledged bytes at the look before, `NOTHING` where nothing waited then. */
+export function isUndoubted(before: number, outstanding: Outstanding): boolean {
+  const { waits, window, acknowledged } = outstanding
+  return waits <= 0 || (window > 0 && acknowledged !== before)
 }

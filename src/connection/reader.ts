@@ -28,7 +28,7 @@ export class Reader {
   }
 
   /** Milliseconds since something was read, as far as that was seen; Infinity where nothing is left to read. */
-  idle(handle: TcpHandle, socket: Socket, stop: Stop, now: number): number {
+  sinceRead(handle: TcpHandle, socket: Socket, stop: Stop, now: number): number {
     const { readableLength } = socket
     if (handle.bytesRead !== this.bytesRead || readableLength < this.length) this.lastRead = now
     this.bytesRead = handle.bytesRead

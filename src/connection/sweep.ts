@@ -1,9 +1,9 @@
 /**
- * Dead peers that the kernel alone would notice too late, without ending slow
- * readers: looks, twice a second, at when each peer has last acknowledged anything
- * while something waits for it. It also sees when a connect is over.
+ * Dead peers that the kernel alone would notice too late, without ending slow readers: looks at
+ * when each peer has last acknowledged anything while something waits for it, and at whether
+ * a connect is over. Each connection stands in the slot of its next look, so that one on
+ * which nothing happens costs next to nothing.
  */
-
 import { debug } from '../debug.js'
 import { SWEEP_PERIOD } from '../kernel/rules.js'
 import { type SystemDefaults, systemDefaults } from '../kernel/system-defaults.js'
@@ -15,30 +15,49 @@ import { NO_VALUES } from '../options/settings.js'
 import { write } from '../options/write.js'
 import type { Connection } from './connection.js'
 import {
-  nothingKnown,
+  isUndoubted,
+  type Liveness,
+  NOTHING,
+  nextLook,
   OUTSTANDING_FIELDS,
+  type Outstanding,
   observe,
   outstandingOf,
-  type Silence,
+  startsToWait,
 } from './liveness.js'
-import type { Reader } from './reader.js'
 
-interface Swept {
-  readonly silence: Silence
-  /** While something waits for the peer: it may die while the program is reading what it has sent. */
-  reader: Reader | undefined
+/** Those that are looked at together, by the number of the period in which that is. */
+interface Slot {
+  readonly period: number
+  readonly connections: Set<Connection>
 }
 
-const swept = new Map<Connection, Swept>()
+const slots = new Map<number, Slot>()
 let host: SystemDefaults | undefined
-let isRunning = false
 
 /** Begins to look at a connection, until it closes or there is nothing more to look for. */
 export function sweep(connection: Connection): void {
-  if (!swept.has(connection)) swept.set(connection, { silence: nothingKnown(), reader: undefined })
-  if (isRunning) return
-  isRunning = true
-  loop().after(SWEEP_PERIOD, look)
+  const now = native().now()
+  if (connection.slot === undefined) connection.looked = now
+  const { onEstablished, settings } = connection
+  lookAgain(connection, now, onEstablished ? SWEEP_PERIOD : nextLook(settings.silence))
+}
+
+/** Where it is to be looked at sooner already, that stays. */
+function lookAgain(connection: Connection, now: number, ms: number): void {
+  const period = Math.ceil((now + ms) / SWEEP_PERIOD)
+  const current = connection.slot as Slot | undefined
+  if (current !== undefined && current.period <= period) return
+  current?.connections.delete(connection)
+  let slot = slots.get(period)
+  if (slot === undefined) {
+    const opened: Slot = { period, connections: new Set() }
+    slots.set(period, opened)
+    loop().after(period * SWEEP_PERIOD - now, () => lookAt(opened))
+    slot = opened
+  }
+  slot.connections.add(connection)
+  connection.slot = slot
 }
 
 /** So many connections at a time: between two batches the event loop goes round. */
@@ -46,70 +65,89 @@ const BATCH = 1000
 
 const numbers = new Int32Array(OUTSTANDING_FIELDS * BATCH)
 
-function look(): void {
-  lookAt(swept.entries())
-}
-
-function lookAt(rest: Iterable<[Connection, Swept]>): void {
-  const batch = nextBatch(rest)
+function lookAt(slot: Slot): void {
+  slots.delete(slot.period)
+  const batch = takeBatch(slot)
   try {
     concludeAbout(batch)
   } finally {
-    if (batch.length === BATCH) loop().after(0, () => lookAt(rest))
-    else if (swept.size > 0) loop().after(SWEEP_PERIOD, look)
-    else isRunning = false
+    if (slot.connections.size > 0) loop().after(0, () => lookAt(slot))
   }
-}
-
-function concludeAbout(batch: readonly [Connection, Swept][]): void {
-  const { sweep, now: clock } = native()
-  sweep(numbers.buffer, batch.length)
-  const now = clock()
-  host ??= systemDefaults()
-  const dead: [Connection, Reader][] = []
-  for (const [nth, [connection, state]] of batch.entries()) {
-    const outstanding = outstandingOf(numbers, nth)
-    const { settings, handle } = connection
-    // Where the kernel does not answer, nothing is concluded.
-    if (outstanding.waits < 0 || settings.silence <= 0) continue
-    const { peer, rtoMax } = observe(state.silence, outstanding, now, settings.silence, host)
-    if (rtoMax !== state.silence.rtoMax) bound(handle, state.silence, rtoMax, host)
-    state.reader = outstanding.waits > 0 ? connection.follow(state.reader, now) : undefined
-    if (peer === 'alive' || state.reader === undefined) continue
-    debug('descriptor %d: %s for %d ms', handle.fd, peer, settings.silence)
-    dead.push([connection, state.reader])
-  }
-  // Once all answers are taken: a number whose connection ends is soon another's.
-  for (const [connection, reader] of dead) connection.conclude(reader, now)
 }
 
 /** What is to be looked at; `numbers` then begin with the descriptors. */
-function nextBatch(rest: Iterable<[Connection, Swept]>): [Connection, Swept][] {
-  const batch: [Connection, Swept][] = []
-  for (const entry of rest) {
-    const [connection] = entry
-    if (!connection.closed) connection.whenEstablished()
-    if (connection.closed || !isWanted(connection)) {
-      swept.delete(connection)
+function takeBatch({ connections }: Slot): Connection[] {
+  const batch: Connection[] = []
+  for (const connection of connections) {
+    connections.delete(connection)
+    connection.slot = undefined
+    connection.whenEstablished()
+    if (connection.onEstablished === undefined && connection.settings.silence <= 0) {
+      connection.liveness = undefined
       continue
     }
     numbers[OUTSTANDING_FIELDS * batch.length] = openDescriptor(connection.handle)
-    if (batch.push(entry) === BATCH) break
+    if (batch.push(connection) === BATCH) break
   }
   return batch
 }
 
-function isWanted({ settings, onEstablished }: Connection): boolean {
-  return settings.silence > 0 || onEstablished !== undefined
+function concludeAbout(batch: readonly Connection[]): void {
+  const { sweep: lookAtAll, now: clock } = native()
+  lookAtAll(numbers.buffer, batch.length)
+  const now = clock()
+  host ??= systemDefaults()
+  const dead: Connection[] = []
+  for (const [nth, connection] of batch.entries()) {
+    const outstanding = outstandingOf(numbers, nth)
+    const { silence } = connection.settings
+    // Where the kernel does not answer, nothing is concluded.
+    const isKnown = outstanding.waits >= 0 && silence > 0
+    const before = connection.liveness?.acknowledged ?? NOTHING
+    if (isKnown && isDead(connection, outstanding, now, host)) dead.push(connection)
+    const isCalm = connection.onEstablished === undefined && isUndoubted(before, outstanding)
+    lookAgain(connection, now, isCalm ? nextLook(silence) : SWEEP_PERIOD)
+  }
+  // Once all answers are taken: a number whose connection ends is soon another's.
+  for (const connection of dead) connection.conclude(now)
 }
 
-/** 0 is the host's own bound. */
-function bound(handle: TcpHandle, state: Silence, rtoMax: number, host: SystemDefaults): void {
+function isDead(
+  connection: Connection,
+  outstanding: Outstanding,
+  now: number,
+  host: SystemDefaults,
+): boolean {
+  const { handle, settings, looked } = connection
+  connection.looked = now
+  if (outstanding.waits === 0) {
+    connection.follow(false, now)
+    if (bound(handle, connection.liveness, 0, host)) connection.liveness = undefined
+    return false
+  }
+  connection.liveness ??= startsToWait(looked, outstanding, now)
+  const { peer, rtoMax } = observe(connection.liveness, outstanding, now, settings.silence, host)
+  bound(handle, connection.liveness, rtoMax, host)
+  connection.follow(true, now)
+  if (peer !== 'alive') debug('descriptor %d: %s for %d ms', handle.fd, peer, settings.silence)
+  return peer !== 'alive'
+}
+
+/** Whether TCP_RTO_MAX_MS is what it is to be; 0 is the host's own. */
+function bound(
+  handle: TcpHandle,
+  state: Liveness | undefined,
+  rtoMax: number,
+  host: SystemDefaults,
+): boolean {
+  if (state === undefined || state.rtoMax === rtoMax) return true
   try {
     write(handle, { ...NO_VALUES, rtoMax: rtoMax === 0 ? (host.rtoMax as number) : rtoMax })
     state.rtoMax = rtoMax
+    return true
   } catch (error) {
     // There is no caller to throw at; the next look tries again.
     debug('descriptor %d: %s', handle.fd, (error as Error).message)
+    return false
   }
 }

@@ -2,8 +2,9 @@
  * Why the kernel has ended a connection. SO_ERROR says it, but reading it takes the error away from
  * Node, whose it is where the peer has reset the connection. What remains in TCP_INFO decides before.
  */
-import { kernelDetectionTime, LATE, retriesTime } from '../kernel/rules.js'
+import { kernelDetectionTime } from '../kernel/rules.js'
 import type { SystemDefaults } from '../kernel/system-defaults.js'
+import { LATE, retriesTime } from '../kernel/timers.js'
 
 /** What TCP_INFO has of a connection that has ended. Times in milliseconds. */
 export interface EndedConnection {
@@ -34,11 +35,11 @@ export interface OptionsInForce {
 const TICKS = 20
 
 /**
- * Whether the kernel has concluded it from probes or retransmissions that were not answered. A
- * reset comes within a round trip of what it answers; a conclusion comes a whole interval after the
- * last probe or retransmission, and never before its time is over. In doubt it was a reset.
+ * Whether the kernel has timed the connection out, because probes or retransmissions were not
+ * answered. A reset comes within a round trip of what it answers; a timeout comes a whole interval
+ * after the last probe or retransmission, and never before its time is over. In doubt it was a reset.
  */
-export function isConclusion(
+export function hasTimedOut(
   ended: EndedConnection,
   inForce: OptionsInForce,
   host: SystemDefaults,
@@ -61,10 +62,13 @@ export function isConclusion(
     return sinceSegment >= userTimeout - TICKS && (isCut || sinceDataSent > roundTrip + TICKS)
   }
   const idle = kernelDetectionTime({ ...inForce, enabled: true }, host).idle as number
-  const asked = probes >= (userTimeout > 0 ? 1 : count)
+  const allSent = probes >= (userTimeout > 0 ? 1 : count)
   // Nearer to the end of the last interval than to its probe, whose answer may be slow.
   const answered = idle - 1000 * interval + roundTrip
-  if (asked && sinceSegment >= Math.min(idle, Math.max(idle - 500 * interval, answered)) - TICKS) {
+  if (
+    allSent &&
+    sinceSegment >= Math.min(idle, Math.max(idle - 500 * interval, answered)) - TICKS
+  ) {
     return true
   }
   if (probes === 0 || ended.sendWindow > 0) return false

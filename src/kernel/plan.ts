@@ -1,14 +1,9 @@
 import { invalidType, invalidValue, outOfRange, received, unpolluted } from '../errors.js'
 import { MAX_COUNT, MAX_MILLISECONDS, MAX_SECONDS } from '../options/socket-options.js'
-import {
-  type DetectionTime,
-  kernelDetectionTime,
-  LATE,
-  MIN_RTO_MAX,
-  QUESTIONS,
-  retriesTime,
-} from './rules.js'
+import { rtoMaxForClosedWindow, SILENCE } from './closed-window.js'
+import { type DetectionTime, kernelDetectionTime } from './rules.js'
 import type { SystemDefaults } from './system-defaults.js'
+import { LATE } from './timers.js'
 
 /** What becomes of a live peer that does not read: see `setDeadPeerTimeout`. */
 export type SlowReader = 'keep' | 'end'
@@ -59,66 +54,11 @@ export interface DeadPeerPlan {
 /** Below this, one lost probe would end a live connection: probes are whole seconds apart. */
 export const MIN_DEAD_PEER_TIMEOUT = 2000
 
-/**
- * TCP_RTO_MAX_MS while the peer's window is closed: ten probes fit into the silence,
- * because any of them may be lost; with more, smaller ones a long time would be over
- * for the kernel (tcp_retries2) before it is for the sweep.
- */
-export function rtoMaxForClosedWindow(silence: number): number {
-  return Math.min(MAX_RTO_MAX, Math.max(MIN_RTO_MAX, Math.ceil(silence / 10)))
-}
-
-/**
- * The same where data was in flight when the window closed: there retransmissions probe
- * it. Whenever the window opens a little, the kernel ends the connection if tcp_retries2 is
- * over since the last progress, however often the peer has answered
- * (net/ipv4/tcp_timer.c, retransmits_timed_out): the bound makes that last longer.
- *
- * @param stuck For how long the peer has answered, and taken nothing.
- */
-export function rtoMaxForStuckData(
-  silence: number,
-  stuck: number,
-  retries2: number | undefined,
-): number {
-  let bound = rtoMaxForClosedWindow(silence)
-  // No bound helps on a host that gives up that soon anyway.
-  if (retriesTime(MAX_RTO_MAX, retries2) < silence) return bound
-  while (bound < MAX_RTO_MAX && retriesTime(bound, retries2) < stuck + silence) bound *= 1.1
-  return Math.min(MAX_RTO_MAX, Math.ceil(bound))
-}
-
-/**
- * There the kernel also gives up after twice the bound without an answer
- * (tcp_rtx_probe0_timed_out): it must stay ahead of that until the next look, which a busy
- * event loop may make late: by 1.2 times the bound a live peer still is kept.
- */
-export function aheadOfSilence(rtoMax: number, sinceAck: number): number {
-  return Math.min(MAX_RTO_MAX, Math.max(rtoMax, Math.ceil(0.51 * sinceAck + 0.6 * rtoMax)))
-}
-
-/** What is typical of a timer, where the worst that can be would add up. */
-const TYPICALLY_LATE = 1 + 1 / 32
-
-/** As `questionsOfClosedWindow`, where data is stuck: those that fit into the whole time. */
-export function questionsOfStuckData(silence: number): number {
-  const rtoMax = rtoMaxForClosedWindow(silence)
-  const ms = silence / SILENCE
-  let questions = 0
-  const next = (at: number): number => at + aheadOfSilence(rtoMax, at) * TYPICALLY_LATE
-  for (let at = next(0); at < ms; at = next(at)) questions++
-  return Math.max(2, Math.min(QUESTIONS, questions))
-}
-
 /** Linux' own number; with three a path that loses 10 % ends live connections every day. */
-const PROBES = 9
+const KEEPALIVE_PROBES = 9
 /** No error before this part of the time, and none later than `GRACE` after it, at an RTT up to 100 ms. */
 const EARLIEST = 0.7
 const GRACE = 1000
-/** The part of the time after which the sweep ends a connection: it looks every half second. */
-const SILENCE = 0.85
-/** TCP_RTO_MAX_MS at most. */
-const MAX_RTO_MAX = 120_000
 
 /** Checks the arguments of `setDeadPeerTimeout` and `planDeadPeerTimeout`. */
 export function checkDeadPeerTimeout(ms: unknown, options: unknown): SlowReader {
@@ -161,7 +101,7 @@ export function checkDeadPeerTimeout(ms: unknown, options: unknown): SlowReader 
  * 130 s. With `'keep'`, data in flight ends by tcp_retries2, after about 924 s, and a
  * window that closed upon data in flight after 240 s without an answer. `detection`
  * tells the first two. Nor does it tell that there a peer which dies after the data has been
- * stuck for long is noticed later than `silence` (`questionsOfStuckData`).
+ * stuck for long is noticed later than `silence` (`probesForStuckData`).
  */
 export function deadPeerPlan(
   ms: number,
@@ -209,7 +149,7 @@ interface Keepalive {
  */
 function keepaliveFor(ms: number): Keepalive {
   const total = Math.floor((ms + 0.875 * GRACE) / (1000 * LATE))
-  let count = Math.min(PROBES, Math.max(Math.floor(total / 2), Math.min(3, total - 1)))
+  let count = Math.min(KEEPALIVE_PROBES, Math.max(Math.floor(total / 2), Math.min(3, total - 1)))
   let interval = Math.max(1, Math.floor(total / (2 * count)))
   if (total - count * interval > MAX_SECONDS) {
     count = Math.min(MAX_COUNT, Math.max(count, Math.ceil((total - MAX_SECONDS) / MAX_SECONDS)))

@@ -1,4 +1,6 @@
+import { probesForClosedWindow } from './closed-window.js'
 import type { SystemDefaults } from './system-defaults.js'
+import { expiry, modelTimeout, RETRIES2, RTO_BASE } from './timers.js'
 
 /** What decides when a silent peer becomes an error. An absent field is the host's default. */
 export interface DetectionSettings {
@@ -60,8 +62,6 @@ export interface DetectionTime {
   readonly worst: number | null
 }
 
-/** TCP_RTO_MIN: what tcp_model_timeout() counts with, whatever the path's own RTO is. */
-const RTO_BASE = 200
 /** TCP_TIMEOUT_INIT. */
 const SYN_RTO = 1000
 /** The window probe's interval doubles this often (include/net/tcp.h, tcp_probe0_when). */
@@ -70,49 +70,16 @@ const MAX_PROBE_BACKOFF = 10
 /** This often, in milliseconds, the sweep looks. */
 export const SWEEP_PERIOD = 500
 
-/** A timer is late by up to an eighth of its length (kernel/time/timer.c). */
-export const LATE = 1.125
-
-/**
- * So many questions behind a closed window must go unanswered. A path that loses 5 % each way
- * loses one in ten: of 450 slow readers that are asked ten times each, 0.004 lose six in a row.
- */
-export const QUESTIONS = 6
-
-/** TCP_RTO_MAX_MS at the least. */
-export const MIN_RTO_MAX = 1000
-
-/** Fewer where this bound, a tenth of the silence or its least value, does not let as many fit into it. */
-export function questionsOfClosedWindow(silence: number, rtoMax: number): number {
-  if (rtoMax > MIN_RTO_MAX) return QUESTIONS
-  return Math.max(2, Math.min(QUESTIONS, Math.floor(silence / (LATE * rtoMax))))
-}
-
 /** Linux' defaults, where procfs does not tell. */
 const LINUX: Required<SystemDefaults> = {
   idle: 7200,
   interval: 75,
   count: 9,
-  retries2: 15,
+  retries2: RETRIES2,
   synRetries: 6,
   synLinearTimeouts: 0,
   rtoMin: 200,
   rtoMax: 120_000,
-}
-
-/**
- * The time after which `retries` retransmissions are over
- * (net/ipv4/tcp_timer.c, tcp_model_timeout): doubling up to `rtoMax`.
- */
-function modelTimeout(retries: number, base: number, rtoMax: number): number {
-  const doublings = Math.max(0, Math.floor(Math.log2(rtoMax / base)))
-  if (retries <= doublings) return (2 * 2 ** retries - 1) * base
-  return (2 * 2 ** doublings - 1) * base + (retries - doublings) * rtoMax
-}
-
-/** How long tcp_retries2 retransmissions last with this bound on their interval, at the least. */
-export function retriesTime(rtoMax: number, retries2: number = LINUX.retries2): number {
-  return modelTimeout(retries2, RTO_BASE, rtoMax)
 }
 
 /** The arithmetic of `detectionTime`, on a host that is described by `host`. */
@@ -138,13 +105,13 @@ export function kernelDetectionTime(
     0,
   )
   const { retries2 } = known
-  const questions = questionsOfClosedWindow(silence, rtoMax)
+  const probes = probesForClosedWindow(silence, rtoMax)
   const zeroWindowFrom = (backoff: number) =>
     swept(
       zeroWindowTime(userTimeout, retries2, rtoMax, rto, backoff),
       silence,
       // The last of them is as old as its answer may be, at a look that follows.
-      probesTime(questions, retries2, rtoMax, rto, backoff) + rto,
+      probesTime(probes, retries2, rtoMax, rto, backoff) + rto,
     )
   const zeroWindow = zeroWindowFrom(Math.min(path.backoff ?? MAX_PROBE_BACKOFF, retries2))
   const writtenLast = Math.max(unacknowledged, zeroWindowFrom(0))
@@ -204,18 +171,6 @@ function unacknowledgedTime(
     elapsed = expiry(elapsed, timer, 250)
   }
   return first + elapsed
-}
-
-/**
- * When a timer that is set at `now` for `ms` expires, all in milliseconds: each
- * level of the wheel has 64 slots, 8 times as wide as those of the level before,
- * and a timer waits for the end of its slot (calc_wheel_index, calc_index).
- */
-export function expiry(now: number, ms: number, hz: number): number {
-  const ticks = Math.ceil((ms * hz) / 1000)
-  let slot = 1
-  while (ticks >= 63 * slot) slot *= 8
-  return ((Math.floor(((now * hz) / 1000 + ticks) / slot) + 1) * slot * 1000) / hz
 }
 
 /** tcp_probe0_when(). */

@@ -5,7 +5,7 @@ import { native } from '../native.js'
 import { openDescriptor } from '../node/descriptor.js'
 import { handleOf, notTcp } from '../node/handle.js'
 import { OPTION_NAMES, type SocketOptionName } from './socket-options.js'
-import { refused } from './write.js'
+import { refusalError } from './write.js'
 
 /** The open descriptor of a socket, at the moment of use: a remembered one is soon another socket's. */
 export function descriptorOf(socket: Socket, option: SocketOptionName): number {
@@ -26,6 +26,6 @@ export function read(socket: Socket, options: number): Int32Array {
   const descriptor = descriptorOf(socket, first)
   const binding = native()
   const result = binding.get(descriptor, options)
-  if (result !== 0) throw refused('getsockopt', result)
+  if (result !== 0) throw refusalError('getsockopt', result)
   return binding.integers
 }

@@ -56,12 +56,12 @@ export interface Values {
   readonly count: number
   /** 1 on, 0 off. */
   readonly keepalive: number
-  /** Milliseconds: the user timeout until the connection stands, where that differs. */
+  /** Milliseconds: the user timeout until the connection is established, where that differs. */
   readonly connectTimeout: number
   /** Milliseconds without an acknowledgement that the sweep allows; 0 ends the sweep. */
   readonly silence: number
-  /** 1 holds all this against later `setKeepAlive(true, …)` calls, 0 ends that. */
-  readonly held: number
+  /** 1: later `setKeepAlive(true, …)` calls are ignored; 0 ends that. */
+  readonly locked: number
 }
 
 /** Values that nobody changes any more, so that one object may serve many sockets. */
@@ -80,7 +80,7 @@ export const NO_VALUES: Values = {
   keepalive: LEAVE,
   connectTimeout: LEAVE,
   silence: LEAVE,
-  held: LEAVE,
+  locked: LEAVE,
 }
 
 /** Nothing set. */
@@ -102,62 +102,24 @@ export function forConnect(settings: Settings): Values {
   }
 }
 
-const ON: Settings = settingsWith({ keepalive: 1, held: 1 })
-const OFF: Settings = settingsWith({ keepalive: 0, held: 1 })
+const ON: Settings = settingsWith({ keepalive: 1, locked: 1 })
+const OFF: Settings = settingsWith({ keepalive: 0, locked: 1 })
 
 const FIELDS = ['idle', 'interval', 'count']
 
-/** Has nothing of its own: what it has, somebody has put on Object.prototype. */
-const EMPTY: Record<string, unknown> = {}
-
-/** Names that are written out cost nothing to look for. */
-function isPrototypePolluted(): boolean {
-  return EMPTY.idle !== undefined || EMPTY.interval !== undefined || EMPTY.count !== undefined
-}
-
-/**
- * Checks what `setKeepalive` was given. What is wrong, or rare, is looked into by functions
- * of their own: the compiler takes up into a call only so much as is short.
- */
+/** Checks what `setKeepalive` was given. */
 export function keepaliveSettings(options: unknown, call: Call = callOfSetter): Settings {
+  if (options === true) return ON
+  if (options === false) return OFF
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    return onOrOff(options)
+    throw notOptions(options)
+  }
+  for (const key of Object.keys(options)) {
+    if (!FIELDS.includes(key)) throw unknownField(key, options as Record<string, unknown>, call)
   }
   // Read once: an accessor may answer differently the next time.
-  const meant = isPrototypePolluted() ? unpolluted(options, FIELDS) : options
-  const { idle, interval, count } = meant as Record<string, unknown>
-  for (const key in options) {
-    if (key !== 'idle' && key !== 'interval' && key !== 'count') refuseOwn(key, options, call)
-  }
-  const slot = typeof idle === 'number' && typeof interval === 'number' ? (idle + interval) & 7 : 0
-  const known = recent[slot]
-  return known !== undefined &&
-    known.idle === idle &&
-    known.interval === interval &&
-    known.count === count
-    ? known.settings
-    : newKeepalive(options, { idle, interval, count }, slot, call)
-}
-
-/** What `setKeepalive` was given, and was found to be right. */
-interface Known {
-  readonly idle: unknown
-  readonly interval: unknown
-  readonly count: unknown
-  readonly settings: Settings
-}
-
-/** A program sets the same few numbers again and again: they are checked once, and leave nothing behind. */
-const recent: (Known | undefined)[] = Array.from({ length: 8 })
-const recentTimeouts: (Settings | undefined)[] = Array.from({ length: 8 })
-
-function newKeepalive(
-  options: object,
-  given: { idle: unknown; interval: unknown; count: unknown },
-  slot: number,
-  call: Call,
-): Settings {
-  const { idle, interval, count } = given
+  const { idle, interval, count } = unpolluted(options as Record<string, unknown>, FIELDS)
+  const given = { idle, interval, count }
   if (idle === undefined && interval === undefined && count === undefined) {
     // A Map or a Boolean object would pass for an empty one.
     if (Object.prototype.toString.call(options) !== '[object Object]') throw notOptions(options)
@@ -168,26 +130,14 @@ function newKeepalive(
     interval: seconds('interval', given, call),
     count: probes(count, call),
     keepalive: 1,
-    held: 1,
+    locked: 1,
   })
   warnOfIdle(settings.idle)
-  recent[slot] = { idle, interval, count, settings }
   return settings
-}
-
-function onOrOff(options: unknown): Settings {
-  if (options === true) return ON
-  if (options === false) return OFF
-  throw notOptions(options)
 }
 
 /** Checks what `setUserTimeout` was given. */
 export function userTimeoutSettings(ms: unknown): Settings {
-  const known = typeof ms === 'number' ? recentTimeouts[ms & 7] : undefined
-  return known !== undefined && known.userTimeout === ms ? known : newUserTimeout(ms)
-}
-
-function newUserTimeout(ms: unknown): Settings {
   if (typeof ms !== 'number') {
     throw invalidType(
       'ms',
@@ -210,9 +160,7 @@ function newUserTimeout(ms: unknown): Settings {
         `while data is outstanding is given up. If ${ms} seconds are meant, write ${ms * 1000}.`,
     )
   }
-  const settings = settingsWith({ userTimeout: ms })
-  recentTimeouts[ms & 7] = settings
-  return settings
+  return settingsWith({ userTimeout: ms })
 }
 
 function notOptions(value: unknown): TypeError {
@@ -259,17 +207,13 @@ function probes(value: unknown, call: Call): number {
 
 const NODE_FIELDS = new Set(['initialDelay', 'keepAliveInitialDelay', 'enable', 'keepAlive'])
 
-function refuseOwn(key: string, options: object, call: Call): void {
-  if (Object.hasOwn(options, key)) refuseField(key, options as Record<string, unknown>, call)
-}
-
-function refuseField(key: string, options: Record<string, unknown>, call: Call): never {
+function unknownField(key: string, options: Record<string, unknown>, call: Call): TypeError {
   if (!NODE_FIELDS.has(key)) {
-    throw invalidValue(
+    return invalidValue(
       `Unknown field options.${key}. setKeepalive takes idle (seconds), interval (seconds) and count (probes).`,
     )
   }
-  throw invalidValue(
+  return invalidValue(
     `options.${key} is a field of Node's own API, which counts in milliseconds. Here it is: ${callForNodeFields(options, call)}; the unit is seconds.`,
   )
 }

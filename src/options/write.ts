@@ -1,7 +1,7 @@
 /** Settings onto a descriptor: one crossing, and a refusal in the kernel's words. */
 import { getSystemErrorName } from 'node:util'
 import { SocketOptionError, unavailable } from '../errors.js'
-import { native, refusal } from '../native.js'
+import { decodeRefusal, native } from '../native.js'
 import { openDescriptor } from '../node/descriptor.js'
 import type { TcpHandle } from '../node/internals.js'
 import { LEAVE, type Settings, type Values } from './settings.js'
@@ -31,16 +31,16 @@ export function writeTo(descriptor: number, values: Values): void {
   integers[COUNT] = values.count
   integers[KEEPALIVE] = values.keepalive
   const result = binding.set(descriptor)
-  if (result !== 0) throw refused('setsockopt', result, integers)
+  if (result !== 0) throw refusalError('setsockopt', result, integers)
 }
 
 /** The error for a refusal; the values written before it are what has changed. */
-export function refused(
+export function refusalError(
   syscall: 'setsockopt' | 'getsockopt',
   result: number,
   values: ArrayLike<number> = [],
 ): Error {
-  const { option, errno } = refusal(result)
+  const { option, errno } = decodeRefusal(result)
   const name = OPTION_NAMES[option] as SocketOptionName
   const code = getSystemErrorName(errno)
   // The binding's answer where the system has no such option at all.

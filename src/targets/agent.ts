@@ -20,7 +20,7 @@ interface AgentMethods {
   connect?(...args: unknown[]): unknown
 }
 
-interface AgentRecord {
+interface AgentState {
   settings: Settings
   /** How often the agent was set: equal settings are one object. */
   round: number
@@ -28,7 +28,7 @@ interface AgentRecord {
   given: WeakMap<object, number>
 }
 
-const agents = new WeakMap<Agent, AgentRecord>()
+const agents = new WeakMap<Agent, AgentState>()
 
 /**
  * Sets each socket that the agent opens from now on. Those in use are set at once, as
@@ -36,49 +36,47 @@ const agents = new WeakMap<Agent, AgentRecord>()
  */
 export function applyToAgent(agent: Agent, settings: Settings): void {
   const known = agents.get(agent)
-  const record = known ?? { settings, round: 1, given: new WeakMap() }
+  const state = known ?? { settings, round: 1, given: new WeakMap() }
   if (known === undefined) {
-    agents.set(agent, record)
-    overrideMethods(agent, record)
+    agents.set(agent, state)
+    overrideMethods(agent, state)
   } else {
     known.settings = merge(known.settings, settings)
     known.round++
   }
   for (const sockets of Object.values(agent.sockets)) {
-    for (const socket of sockets ?? []) if (!socket.destroyed) give(record, socket)
+    for (const socket of sockets ?? []) if (!socket.destroyed) give(state, socket)
   }
 }
 
-function overrideMethods(agent: Agent, record: AgentRecord): void {
+function overrideMethods(agent: Agent, state: AgentState): void {
   const { createSocket, createConnection, reuseSocket, connect } = agent as unknown as AgentMethods
   override(agent, 'createSocket', (request, options, callback) => {
     const created: Created = (error, socket) => {
-      if (!error && socket !== undefined) give(record, socket)
+      if (!error && socket !== undefined) give(state, socket)
       callback(error, socket)
     }
     Reflect.apply(createSocket, agent, [request, options, created])
   })
   // A tunnel through a proxy is a socket only once it stands; its connect is seen here.
   override(agent, 'createConnection', (...args) => {
-    const socket = opening(record, () => Reflect.apply(createConnection, agent, args))
-    if (socket instanceof Socket) give(record, socket)
+    const socket = opening(state, () => Reflect.apply(createConnection, agent, args))
+    if (socket instanceof Socket) give(state, socket)
     return socket
   })
   override(agent, 'reuseSocket', (socket, request) => {
-    give(record, socket)
+    give(state, socket)
     Reflect.apply(reuseSocket, agent, [socket, request])
   })
   if (typeof connect !== 'function') return
-  override(agent, 'connect', (...args) =>
-    opening(record, () => Reflect.apply(connect, agent, args)),
-  )
+  override(agent, 'connect', (...args) => opening(state, () => Reflect.apply(connect, agent, args)))
 }
 
 /**
  * An agent that goes through a proxy opens a socket, asks the proxy, and has a connection only
  * when that has answered. What is opened in the meantime is set when the method returns.
  */
-function opening(record: AgentRecord, method: () => unknown): unknown {
+function opening(state: AgentState, method: () => unknown): unknown {
   let opened: Socket | undefined
   const seen = (message: unknown): void => {
     opened ??= (message as { socket: Socket }).socket
@@ -88,7 +86,7 @@ function opening(record: AgentRecord, method: () => unknown): unknown {
     const result = method()
     // The first is the way to the proxy. Where a socket comes back, others are not the agent's.
     if (!(result instanceof Socket) && opened !== undefined && handleOf(opened)) {
-      give(record, opened)
+      give(state, opened)
     }
     return result
   } finally {
@@ -96,7 +94,7 @@ function opening(record: AgentRecord, method: () => unknown): unknown {
   }
 }
 
-function give({ settings, round, given }: AgentRecord, socket: unknown): void {
+function give({ settings, round, given }: AgentState, socket: unknown): void {
   if (!(socket instanceof Socket)) {
     refuse(socket)
     return

@@ -15,7 +15,7 @@ import { connectBegan, logConnect, OwnSettings, takeEffect } from './own-setting
 
 export interface Defaults {
   settingsFor(socket: Socket, request: ConnectRequest): Settings | undefined
-  refused(socket: Socket, error: unknown): void
+  reportRefusal(socket: Socket, error: unknown): void
 }
 
 /** Gives each socket that connects from now on these settings first. Returns the undo. */
@@ -25,7 +25,7 @@ export function observeConnects(defaults: Defaults): () => void {
       const given = defaults.settingsFor(socket, request)
       if (given === undefined) return
       // Node's connect must not fail by what the program has not asked for.
-      orRefused(defaults, socket, () => {
+      orReport(defaults, socket, () => {
         if (NEEDS_CONNECTION) beginLate(defaults, socket, given)
         else begin(defaults, handle, socket, given, request)
       })
@@ -47,12 +47,12 @@ function begin(
     write(handle, forConnect(given))
   } catch (error) {
     takeBackConnectTimeout(handle, given, error as Partial<SocketOptionError>)
-    defaults.refused(socket, error)
+    defaults.reportRefusal(socket, error)
     return
   }
   const connection = Connection.at(handle, socket)
-  takeEffect(connection, given, 'for defaults')
-  connectBegan(connection, (_, action) => orRefused(defaults, socket, action))
+  takeEffect(connection, given, 'defaults')
+  connectBegan(connection, (_, action) => orReport(defaults, socket, action))
   logConnect(connection, request)
 }
 
@@ -84,21 +84,21 @@ function setLate(defaults: Defaults, socket: Socket): void {
   late.delete(socket)
   const handle = handleOf(socket)
   if (given === undefined || !handle || openDescriptor(handle) < 0) return
-  orRefused(defaults, socket, () => {
+  orReport(defaults, socket, () => {
     // What was set on this very socket may have been written before, or will be after this.
     const own = OwnSettings.of(socket)
     write(handle, own === undefined ? given : merge(given, own))
     const connection = Connection.at(handle, socket)
-    takeEffect(connection, given, 'for defaults')
-    if (own !== undefined) takeEffect(connection, own, 'for a setter')
+    takeEffect(connection, given, 'defaults')
+    if (own !== undefined) takeEffect(connection, own, 'a setter')
   })
 }
 
 /** A refusal of what nobody asked for this socket never ends its connection. */
-function orRefused(defaults: Defaults, socket: Socket, action: () => void): void {
+function orReport(defaults: Defaults, socket: Socket, action: () => void): void {
   try {
     action()
   } catch (error) {
-    defaults.refused(socket, error)
+    defaults.reportRefusal(socket, error)
   }
 }

@@ -1,6 +1,6 @@
 /** Sockets that a server is handed without having accepted them: `server.emit('connection', socket)`. */
 import { type Server, Socket } from 'node:net'
-import { Connection } from '../connection/connection.js'
+import { Connection, type SetBy } from '../connection/connection.js'
 import { openDescriptor } from '../node/descriptor.js'
 import { handleOf, unproxied } from '../node/handle.js'
 import { define, socketOf } from '../node/internals.js'
@@ -13,7 +13,7 @@ import { applyToSocket } from './socket.js'
 /** What a server gives to its connections. */
 interface Giving {
   readonly own: Settings | undefined
-  readonly given: Settings | undefined
+  readonly defaults: Settings | undefined
 }
 
 /**
@@ -23,13 +23,13 @@ interface Giving {
 export function seeEmitted(
   server: Server,
   giving: Giving,
-  refused: (socket: Socket, error: unknown) => void,
+  reportRefusal: (socket: Socket, error: unknown) => void,
 ): void {
   const own = Object.hasOwn(server, 'emit') ? server.emit : undefined
   define(server, 'emit', function emit(this: Server, ...args: unknown[]): boolean {
     const [event, socket] = args
     if (event === 'connection' && socket instanceof Socket && acceptedBy(socket) !== server) {
-      give(socket, giving, refused)
+      give(socket, giving, reportRefusal)
     }
     // The prototype's may be replaced at any time.
     return Reflect.apply(own ?? Object.getPrototypeOf(server).emit, this, args)
@@ -43,10 +43,10 @@ function acceptedBy(socket: Socket): unknown {
 
 function give(
   socket: Socket,
-  { own, given }: Giving,
-  refused: (socket: Socket, error: unknown) => void,
+  { own, defaults }: Giving,
+  reportRefusal: (socket: Socket, error: unknown) => void,
 ): void {
-  if (own === undefined && given === undefined) return
+  if (own === undefined && defaults === undefined) return
   const handle = socket.destroyed ? undefined : handleOf(socket)
   // A pipe or a stream has no TCP options, and Node takes it all the same.
   if (!handle) return
@@ -64,17 +64,17 @@ function give(
   if (openDescriptor(handle) < 0) return
   const connection = Connection.at(handle, socket)
   connection.socket ??= unproxied(socket)
-  const set = (settings: Settings, held: 'for defaults' | 'for a setter'): void => {
+  const set = (settings: Settings, by: SetBy): void => {
     write(handle, settings)
-    takeEffect(connection, settings, held)
+    takeEffect(connection, settings, by)
   }
   try {
-    if (given !== undefined) set(without(given, before), 'for defaults')
+    if (defaults !== undefined) set(without(defaults, before), 'defaults')
   } catch (error) {
-    refused(socket, error)
+    reportRefusal(socket, error)
   }
   try {
-    if (own !== undefined) set(without(own, before), 'for a setter')
+    if (own !== undefined) set(without(own, before), 'a setter')
   } catch (error) {
     // Under TLS the connection names the TLSSocket by then.
     process.nextTick(() => connection.socket?.destroy(error as Error))

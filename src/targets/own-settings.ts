@@ -1,6 +1,6 @@
 /** What was set on a socket itself: for the descriptor that does not exist yet, and for each further one. */
 import type { Socket } from 'node:net'
-import { Connection } from '../connection/connection.js'
+import { Connection, type SetBy } from '../connection/connection.js'
 import { sweep } from '../connection/sweep.js'
 import { debug } from '../debug.js'
 import { NEEDS_CONNECTION } from '../node/descriptor.js'
@@ -35,7 +35,7 @@ export class OwnSettings implements SocketHooks {
     orDestroy(socket, () => {
       write(handle, forConnect(this.settings))
       const connection = Connection.at(handle, socket)
-      takeEffect(connection, this.settings, 'for a setter')
+      takeEffect(connection, this.settings, 'a setter')
       connectBegan(connection, orDestroy)
       logConnect(connection, request)
     })
@@ -72,12 +72,8 @@ export function logConnect({ handle, settings }: Connection, request: ConnectReq
 }
 
 /** What follows from settings that were written to a connection's descriptor. */
-export function takeEffect(
-  connection: Connection,
-  settings: Settings,
-  held: 'for defaults' | 'for a setter',
-): void {
-  connection.take(settings, held)
+export function takeEffect(connection: Connection, settings: Settings, by: SetBy): void {
+  connection.add(settings, by)
   if (connection.settings.silence > 0) sweep(connection)
 }
 

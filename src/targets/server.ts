@@ -2,9 +2,8 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { Server, Socket } from 'node:net'
 import { Connection } from '../connection/connection.js'
 import { debug } from '../debug.js'
-import { notSupported, SocketOptionError } from '../errors.js'
+import { serverNotOnPort } from '../errors.js'
 import { native, TCP_INFO } from '../native.js'
-import { IS_NODE } from '../node/descriptor.js'
 import { hang, hook, hooksOf, type Observer, type ServerHooks } from '../node/hooks.js'
 import type { TcpHandle } from '../node/internals.js'
 import { isTcpHandle, listenerOf, onAccepting, onListened } from '../node/listening.js'
@@ -12,15 +11,14 @@ import { merge, touched } from '../options/merge.js'
 import { type Settings, UNTOUCHED } from '../options/settings.js'
 import { firstOption, write } from '../options/write.js'
 import { seeEmitted } from './emitted.js'
-import { orDestroy, takeEffect } from './own-settings.js'
-import { applyToSocket } from './socket.js'
+import { takeEffect } from './own-settings.js'
 
 /** What was set on a server, for as long as it lives, whether it listens or not. */
-interface ServerRecord extends ServerHooks {
+interface ServerState extends ServerHooks {
   /** What was set on this very server; nothing where it has the defaults only. */
   own: Settings | undefined
   /** The defaults, where it has begun to listen with some. */
-  given: Settings | undefined
+  defaults: Settings | undefined
   /** Both. */
   settings: Settings
   /** The handle whose connections are seen. */
@@ -33,7 +31,7 @@ interface ServerRecord extends ServerHooks {
   refusal: unknown
 }
 
-function recordOf(server: Server): ServerRecord | undefined {
+function stateOf(server: Server): ServerState | undefined {
   return hooksOf(server)
 }
 
@@ -42,62 +40,22 @@ const PLATFORM_INHERITS = process.platform === 'linux' || process.platform === '
 
 /** Sets what the server accepts from now on. */
 export function applyToServer(server: Server, settings: Settings): void {
-  const record = recordOf(server) ?? newRecord()
-  if (!IS_NODE) {
-    applyToForeignServer(server, record, settings)
-    return
-  }
+  const state = stateOf(server) ?? newState()
   const listener = listenerOf(server)
-  if (listener !== null) adoptListener(listener, record, settings)
-  const { own } = record
-  record.own = own === undefined ? settings : merge(own, settings)
-  combine(record)
+  if (listener !== null) adoptListener(listener, state, settings)
+  const { own } = state
+  state.own = own === undefined ? settings : merge(own, settings)
+  combine(state)
   if (own !== undefined) return
   hook()
-  keepRecord(server, record)
-  onListened(server, () => listened(server, record))
+  hangState(server, state)
+  onListened(server, () => listened(server, state))
 }
 
-/** Where a server's handle is not Node's, its events tell of each connection. */
-function applyToForeignServer(server: Server, record: ServerRecord, settings: Settings): void {
-  refusePath(server, settings)
-  record.settings = merge(record.settings, settings)
-  if (recordOf(server) !== undefined) return
-  hang(server, record)
-  const accepted = (socket: Socket) => {
-    orDestroy(socket, () => applyToSocket(socket, record.settings))
-  }
-  server.prependListener('connection', accepted)
-  // Not every runtime tells of the connection below as well.
-  server.prependListener('secureConnection', accepted)
-  server.on('listening', () => {
-    try {
-      refusePath(server, record.settings)
-    } catch (error) {
-      server.close()
-      process.nextTick(() => server.emit('error', error))
-    }
-  })
-}
-
-function refusePath(server: Server, settings: Settings): void {
-  if (typeof server.address() === 'string') throw notOnPort(settings)
-}
-
-function notOnPort(settings: Settings): SocketOptionError {
-  return new SocketOptionError(
-    'setsockopt',
-    notSupported(),
-    firstOption(settings),
-    [],
-    'this server listens on a Unix-domain socket or a pipe, not on a TCP port',
-  )
-}
-
-function newRecord(): ServerRecord {
+function newState(): ServerState {
   return {
     own: undefined,
-    given: undefined,
+    defaults: undefined,
     settings: UNTOUCHED,
     listener: undefined,
     inherits: false,
@@ -105,36 +63,36 @@ function newRecord(): ServerRecord {
     refusal: undefined,
     listening(handle) {
       // The defaults come first: here there were none.
-      if (this.listener !== handle) this.given = undefined
+      if (this.listener !== handle) this.defaults = undefined
       combine(this)
       if (this.own !== undefined) tryAdopt(handle, this, this.own)
     },
   }
 }
 
-function keepRecord(server: Server, record: ServerRecord): void {
-  if (recordOf(server) !== undefined) return
-  hang(server, record)
-  seeEmitted(server, record, (socket, error) => defaults?.refused(socket, error))
+function hangState(server: Server, state: ServerState): void {
+  if (stateOf(server) !== undefined) return
+  hang(server, state)
+  seeEmitted(server, state, (socket, error) => forServers?.reportRefusal(socket, error))
 }
 
-function combine(record: ServerRecord): void {
-  const { own, given } = record
-  if (own === undefined || given === undefined) record.settings = own ?? given ?? UNTOUCHED
-  else record.settings = merge(given, own)
+function combine(state: ServerState): void {
+  const { own, defaults } = state
+  if (own === undefined || defaults === undefined) state.settings = own ?? defaults ?? UNTOUCHED
+  else state.settings = merge(defaults, own)
 }
 
 /** What every server of this environment gets, where nobody has set the server itself. */
 export interface ServerDefaults {
   settingsFor(): Settings | undefined
-  refused(target: Server | Socket, error: unknown): void
+  reportRefusal(target: Server | Socket, error: unknown): void
 }
 
-let defaults: ServerDefaults | undefined
+let forServers: ServerDefaults | undefined
 
 /** Gives each server that begins to listen from now on these settings first. Returns the undo. */
 export function observeListens(given: ServerDefaults): () => void {
-  defaults = given
+  forServers = given
   const observer: Observer = {
     listening: applyDefaults,
   }
@@ -156,61 +114,61 @@ export function observeListens(given: ServerDefaults): () => void {
 const LISTENED = 'tracing:net.server.listen:asyncEnd'
 
 function applyDefaults(handle: TcpHandle, server: Server): void {
-  const given = defaults?.settingsFor()
-  const record = recordOf(server) ?? newRecord()
+  const given = forServers?.settingsFor()
+  const state = stateOf(server) ?? newState()
   // Two copies of this package: the later wins, field by field.
-  if (record.listener !== handle) record.given = undefined
+  if (state.listener !== handle) state.defaults = undefined
   try {
     if (given !== undefined) {
-      adoptListener(handle, record, given)
-      record.given = merge(record.given ?? UNTOUCHED, given)
-      keepRecord(server, record)
+      adoptListener(handle, state, given)
+      state.defaults = merge(state.defaults ?? UNTOUCHED, given)
+      hangState(server, state)
       debug('a listener: %o', touched(given))
     }
   } catch (error) {
-    defaults?.refused(server, error)
+    forServers?.reportRefusal(server, error)
   }
-  combine(record)
+  combine(state)
 }
 
-function tryAdopt(handle: TcpHandle, record: ServerRecord, own: Settings): void {
+function tryAdopt(handle: TcpHandle, state: ServerState, own: Settings): void {
   try {
-    adoptListener(handle, record, own)
+    adoptListener(handle, state, own)
   } catch (error) {
-    record.refusal = error
+    state.refusal = error
   }
 }
 
 /** A refusal has nobody left to throw at: it is the server's `'error'`, and it does not listen. */
-function listened(server: Server, record: ServerRecord): void {
+function listened(server: Server, state: ServerState): void {
   const handle = listenerOf(server)
   if (handle === null) return
   // What the hook cannot see: a path, and a cluster worker's stand-in.
-  if (handle !== record.listener && record.refusal === undefined) {
-    tryAdopt(handle, record, record.own ?? UNTOUCHED)
+  if (handle !== state.listener && state.refusal === undefined) {
+    tryAdopt(handle, state, state.own ?? UNTOUCHED)
   }
-  const { refusal } = record
+  const { refusal } = state
   if (refusal === undefined) return
-  record.refusal = undefined
+  state.refusal = undefined
   server.close()
   process.nextTick(() => server.emit('error', refusal))
 }
 
-function adoptListener(handle: TcpHandle, record: ServerRecord, settings: Settings): void {
+function adoptListener(handle: TcpHandle, state: ServerState, settings: Settings): void {
   const isTcp = isTcpHandle(handle)
   if (!isTcp && !isStandIn(handle)) {
-    throw notOnPort(settings)
+    throw serverNotOnPort(firstOption(settings))
   }
-  record.inherits = isTcp && PLATFORM_INHERITS
-  if (record.inherits) {
+  state.inherits = isTcp && PLATFORM_INHERITS
+  if (state.inherits) {
     write(handle, settings)
-    record.older = acceptQueue(handle)
+    state.older = acceptQueue(handle)
   }
-  if (record.listener === handle) return
-  record.listener = handle
+  if (state.listener === handle) return
+  state.listener = handle
   onAccepting(
     handle,
-    (client) => accepting(client, record),
+    (client) => accepting(client, state),
     (client, socket, refusal) => accepted(client, socket, refusal as Refusal | undefined),
   )
 }
@@ -236,32 +194,32 @@ interface Refusal {
 }
 
 /** Before Node makes a socket of the handle; gives back the kernel's refusal, if there is one. */
-function accepting(client: TcpHandle, record: ServerRecord): Refusal | undefined {
-  let { settings } = record
+function accepting(client: TcpHandle, state: ServerState): Refusal | undefined {
+  let { settings } = state
   let refusal: Refusal | undefined
-  if (!inherited(record)) {
-    const { own, given } = record
-    if (given !== undefined) refusal = writeTo(client, given, false)
+  if (!inherited(state)) {
+    const { own, defaults } = state
+    if (defaults !== undefined) refusal = tryWrite(client, defaults, false)
     if (refusal !== undefined) settings = own ?? UNTOUCHED
-    if (own !== undefined) refusal = writeTo(client, own, true) ?? refusal
+    if (own !== undefined) refusal = tryWrite(client, own, true) ?? refusal
   }
   if (settings === UNTOUCHED) return refusal
   const connection = Connection.at(client, undefined)
   if (refusal?.fatal === true) return refusal
-  const isOwn = record.own !== undefined && record.own.held >= 0
-  connection.take(settings, isOwn ? 'for a setter' : 'for defaults')
+  const isOwn = state.own !== undefined && state.own.locked >= 0
+  connection.add(settings, isOwn ? 'a setter' : 'defaults')
   return refusal
 }
 
 /** Whether the next connection has the listener's options already. */
-function inherited(record: ServerRecord): boolean {
-  if (!record.inherits) return false
-  if (record.older === 0) return true
-  record.older--
+function inherited(state: ServerState): boolean {
+  if (!state.inherits) return false
+  if (state.older === 0) return true
+  state.older--
   return false
 }
 
-function writeTo(client: TcpHandle, settings: Settings, fatal: boolean): Refusal | undefined {
+function tryWrite(client: TcpHandle, settings: Settings, fatal: boolean): Refusal | undefined {
   try {
     write(client, settings)
     return undefined
@@ -272,7 +230,7 @@ function writeTo(client: TcpHandle, settings: Settings, fatal: boolean): Refusal
 
 /** Under TLS the connection names the TLSSocket by now. */
 function accepted(client: TcpHandle, socket: Socket, refusal: Refusal | undefined): void {
-  if (refusal?.fatal === false) defaults?.refused(socket, refusal.error)
+  if (refusal?.fatal === false) forServers?.reportRefusal(socket, refusal.error)
   const connection = Connection.of(client)
   if (connection === undefined || connection.closed) return
   connection.socket ??= socket
@@ -281,5 +239,5 @@ function accepted(client: TcpHandle, socket: Socket, refusal: Refusal | undefine
     process.nextTick(() => owner.destroy(refusal.error))
     return
   }
-  takeEffect(connection, connection.settings, 'for defaults')
+  takeEffect(connection, connection.settings, 'defaults')
 }

@@ -25,7 +25,7 @@ export function applyToSocket(socket: Socket, settings: Settings): void {
   const connection = Connection.at(handle, socket)
   // In a server's 'connection' event the connection does not name its socket yet.
   connection.socket ??= unproxied(socket)
-  takeEffect(connection, settings, 'for a setter')
+  takeEffect(connection, settings, 'a setter')
   if (socket.connecting) connectBegan(connection, orDestroy)
 }
 

@@ -4,8 +4,8 @@ import { createRequire } from 'node:module'
 import { constants } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { hasTimedOut } from '../../dist/connection/timed-out.js'
 import { getKeepalive, getTcpInfo, getUserTimeout, systemDefaults } from '../../dist/index.js'
-import { isConclusion } from '../../dist/connection/timed-out.js'
 import { openGround } from '../../scripts/conformance/ground.mjs'
 
 const root = join(import.meta.dirname, '..', '..')
@@ -84,7 +84,7 @@ async function end(ground, port, set, state, event) {
     sendWindow: info.sendWindowBytes,
   }
   const inForce = { ...getKeepalive(socket), userTimeout: getUserTimeout(socket), rtoMax: 120_000 }
-  const concluded = isConclusion(ended, inForce, systemDefaults())
+  const concluded = hasTimedOut(ended, inForce, systemDefaults())
   const error = binding.takeError(handle.fd)
   socket.destroy()
   peer.destroy()

@@ -1,6 +1,14 @@
 // A connection on which something waits, played out in time as Linux asks and hears, with
 // the looks of src/connection/liveness.ts between. What must hold of the looks must hold in every one.
-import { nothingKnown, type Outstanding, observe, type Verdict } from '../../src/connection/liveness.js'
+import {
+  type Finding,
+  isUndoubted,
+  type Liveness,
+  NOTHING,
+  type Outstanding,
+  observe,
+  startsToWait,
+} from '../../src/connection/liveness.js'
 import type { SystemDefaults } from '../../src/kernel/system-defaults.js'
 
 export interface Course {
@@ -16,14 +24,14 @@ export interface Course {
   readonly every?: number
   readonly silence: number
   readonly host: SystemDefaults
-  /** The time until the nth look. */
-  readonly gap: (nth: number) => number
+  /** The time until the nth look; `undoubted` as the look before has found it. */
+  readonly gap: (nth: number, undoubted: boolean) => number
   readonly until: number
 }
 
 export interface End {
-  readonly peer: Verdict['peer']
-  /** Of the verdict, or `until`; and of the last answer before. */
+  readonly peer: Finding['peer']
+  /** Of the finding, or `until`; and of the last answer before. */
   readonly at: number
   readonly answered: number
   /** How many questions were asked since. */
@@ -33,7 +41,7 @@ export interface End {
 const LARGEST_RTO = 120_000
 
 export function course({ state, rtt, answers, every = 0, silence, host, gap, until }: Course): End {
-  const known = nothingKnown()
+  let known: Liveness | undefined
   const rto = rtt + 200
   const flying = state === 'flying' || state === 'looks open'
   let timer = rto
@@ -42,12 +50,13 @@ export function course({ state, rtt, answers, every = 0, silence, host, gap, unt
   let unanswered = 0
   let timeouts = 0
   let acknowledged = 0
+  let progress = 0
   let bare = 0
   let heard = 0
   let answered = 0
   const answersDue: number[] = []
-  const next = { ask: rto, answer: Infinity, peer: every || Infinity, look: gap(0) }
-  const bound = () => known.rtoMax || LARGEST_RTO
+  const next = { ask: rto, answer: Infinity, peer: every || Infinity, look: gap(0, true) }
+  const bound = () => known?.rtoMax || LARGEST_RTO
   for (let look = 1; ; ) {
     next.answer = answersDue[0] ?? Infinity
     const now = Math.min(...Object.values(next))
@@ -58,6 +67,7 @@ export function course({ state, rtt, answers, every = 0, silence, host, gap, unt
       unanswered = 0
       if (state === 'flying') {
         acknowledged += 1000
+        progress = now
         timeouts = 0
         timer = rto
       } else bare++
@@ -74,7 +84,6 @@ export function course({ state, rtt, answers, every = 0, silence, host, gap, unt
       next.ask = now + Math.min(timer, bound())
       if (answers(nth++)) answersDue.push(now + rtt)
     } else {
-      next.look = now + gap(look++)
       const outstanding: Outstanding = {
         waits: 1,
         inFlight: state === 'probed' ? 0 : 1,
@@ -86,7 +95,11 @@ export function course({ state, rtt, answers, every = 0, silence, host, gap, unt
         timeouts,
         bare,
         answerTime: rtt + 200,
+        waited: state === 'probed' ? 0 : now - progress,
       }
+      const undoubted = isUndoubted(known?.acknowledged ?? NOTHING, outstanding)
+      next.look = now + gap(look++, undoubted)
+      known ??= startsToWait(1000, outstanding, now + 1000)
       const { peer, rtoMax } = observe(known, outstanding, now + 1000, silence, host)
       known.rtoMax = rtoMax
       if (peer !== 'alive') return { peer, at: now, answered, unanswered }

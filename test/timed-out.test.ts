@@ -1,6 +1,6 @@
 /** Why the kernel has ended a connection, told without taking SO_ERROR away from Node. */
 import { join } from 'node:path'
-import { isConclusion } from 'tcp-keepalive/verdict'
+import { hasTimedOut } from 'tcp-keepalive/verdict'
 import { describe, expect, test } from 'vitest'
 import { run } from './support/child.ts'
 import { ownNetwork, withoutOwnNetwork } from './support/own-network.ts'
@@ -45,36 +45,36 @@ describe('in doubt it was a reset', () => {
   }
 
   test('nothing was asked', () => {
-    expect(isConclusion(ended, inForce, {})).toBe(false)
+    expect(hasTimedOut(ended, inForce, {})).toBe(false)
   })
 
   test('all probes went unanswered, for the whole time', () => {
-    expect(isConclusion({ ...ended, probes: 3 }, inForce, {})).toBe(true)
-    expect(isConclusion({ ...ended, probes: 2 }, inForce, {})).toBe(false)
+    expect(hasTimedOut({ ...ended, probes: 3 }, inForce, {})).toBe(true)
+    expect(hasTimedOut({ ...ended, probes: 2 }, inForce, {})).toBe(false)
     // The answer to the last of them.
-    expect(isConclusion({ ...ended, probes: 3, sinceSegment: 80_020 }, inForce, {})).toBe(false)
+    expect(hasTimedOut({ ...ended, probes: 3, sinceSegment: 80_020 }, inForce, {})).toBe(false)
   })
 
   test('retransmissions: the user timeout is over, and the last one was not just sent', () => {
     const bounded = { ...inForce, userTimeout: 5000 }
     const lost = { ...ended, retransmits: 4, rto: 3520, sinceSegment: 5300, sinceDataSent: 1900 }
-    expect(isConclusion(lost, bounded, {})).toBe(true)
-    expect(isConclusion({ ...lost, sinceSegment: 3500 }, bounded, {})).toBe(false)
-    expect(isConclusion({ ...lost, sinceDataSent: 21 }, bounded, {})).toBe(false)
+    expect(hasTimedOut(lost, bounded, {})).toBe(true)
+    expect(hasTimedOut({ ...lost, sinceSegment: 3500 }, bounded, {})).toBe(false)
+    expect(hasTimedOut({ ...lost, sinceDataSent: 21 }, bounded, {})).toBe(false)
     // Right after one only where the user timeout has cut the interval to that: 220, 440, 880 ms.
     const cut = { ...lost, retransmits: 3, rto: 1760, sinceSegment: 1560, sinceDataSent: 21 }
-    expect(isConclusion(cut, { ...inForce, userTimeout: 1341 }, {})).toBe(true)
+    expect(hasTimedOut(cut, { ...inForce, userTimeout: 1341 }, {})).toBe(true)
     const later = { ...cut, sinceSegment: 2100 }
-    expect(isConclusion(later, { ...inForce, userTimeout: 1800 }, {})).toBe(false)
-    expect(isConclusion(lost, inForce, {})).toBe(false)
-    expect(isConclusion({ ...lost, sinceSegment: 930_000 }, inForce, {})).toBe(true)
+    expect(hasTimedOut(later, { ...inForce, userTimeout: 1800 }, {})).toBe(false)
+    expect(hasTimedOut(lost, inForce, {})).toBe(false)
+    expect(hasTimedOut({ ...lost, sinceSegment: 930_000 }, inForce, {})).toBe(true)
   })
 
   test('a closed window: with a user timeout its whole time, else the kernel asks retries2 times', () => {
     const closed = { ...ended, sendWindow: 0, sinceSegment: 100, probes: 16 }
-    expect(isConclusion(closed, { ...inForce, userTimeout: 90_000 }, {})).toBe(true)
-    expect(isConclusion(closed, { ...inForce, userTimeout: 91_000 }, {})).toBe(false)
-    expect(isConclusion(closed, inForce, { retries2: 15 })).toBe(true)
-    expect(isConclusion({ ...closed, probes: 15 }, inForce, { retries2: 15 })).toBe(false)
+    expect(hasTimedOut(closed, { ...inForce, userTimeout: 90_000 }, {})).toBe(true)
+    expect(hasTimedOut(closed, { ...inForce, userTimeout: 91_000 }, {})).toBe(false)
+    expect(hasTimedOut(closed, inForce, { retries2: 15 })).toBe(true)
+    expect(hasTimedOut({ ...closed, probes: 15 }, inForce, { retries2: 15 })).toBe(false)
   })
 })

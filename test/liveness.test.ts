@@ -1,9 +1,20 @@
 /** What the sweep concludes (src/connection/liveness.ts), in courses that are played out; the real ones are scripts/conformance. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { QUESTIONS, questionsOfClosedWindow, SWEEP_PERIOD } from '../src/kernel/rules.js'
-import { questionsOfStuckData, rtoMaxForClosedWindow } from '../src/kernel/plan.js'
-import { nothingKnown, type Outstanding, observe } from '../src/connection/liveness.js'
+import {
+  NOTHING,
+  nextLook,
+  type Outstanding,
+  observe,
+  startsToWait,
+} from '../src/connection/liveness.js'
+import {
+  probesForClosedWindow,
+  probesForStuckData,
+  rtoMaxForClosedWindow,
+  UNANSWERED_PROBES,
+} from '../src/kernel/closed-window.js'
+import { SWEEP_PERIOD } from '../src/kernel/rules.js'
 import type { SystemDefaults } from '../src/kernel/system-defaults.js'
 import { type Course, course } from './support/swept-connection.ts'
 
@@ -40,8 +51,8 @@ describe('a live peer is kept, whenever the looks are', () => {
     )
   })
 
-  test('that answers the sixth question at the latest, where probes come seldom', () => {
-    const lost = fc.integer({ min: 0, max: QUESTIONS - 1 })
+  test('that answers the sixth probe at the latest, where probes come seldom', () => {
+    const lost = fc.integer({ min: 0, max: UNANSWERED_PROBES - 1 })
     fc.assert(
       fc.property(
         // Before Linux 6.6 the kernel goes on believing a window open that closed upon data.
@@ -67,29 +78,38 @@ describe('a live peer is kept, whenever the looks are', () => {
   })
 })
 
-const regular = (phase: number) => (nth: number) => (nth === 0 ? phase : SWEEP_PERIOD)
-const phases = fc.integer({ min: 1, max: SWEEP_PERIOD })
+/** The looks of the sweep: the first comes within `nextLook`, at this part of it. */
+const regular = (part: number, silence: number) => (nth: number, undoubted: boolean) => {
+  if (nth === 0) return Math.ceil(part * nextLook(silence))
+  return undoubted ? nextLook(silence) : SWEEP_PERIOD
+}
+const parts = fc.double({ min: 0.001, max: 1, noNaN: true })
 
 describe('a dead peer is found', () => {
-  test('behind a closed window, when the questions are over and so is the time', () => {
+  test('behind a closed window, when the probes are over and so is the time', () => {
     fc.assert(
       fc.property(
         hosts,
         silences,
         fc.integer({ min: 0, max: 300 }),
-        phases,
-        (host, silence, rtt, phase) => {
+        parts,
+        (host, silence, rtt, part) => {
           const dead = { state: 'probed', rtt, answers: () => false, silence, host } as const
-          const { peer, at, unanswered } = course({ ...dead, gap: regular(phase), until: HOUR })
+          const { peer, at, unanswered } = course({
+            ...dead,
+            gap: regular(part, silence),
+            until: HOUR,
+          })
           expect(peer).toBe('silent')
           expect(at).toBeGreaterThanOrEqual(silence)
           const bound = rtoMaxForClosedWindow(silence)
-          const wanted = host === OLD ? QUESTIONS : questionsOfClosedWindow(silence, bound)
+          const wanted = host === OLD ? UNANSWERED_PROBES : probesForClosedWindow(silence, bound)
           expect(unanswered).toBeGreaterThanOrEqual(wanted)
           // On an older kernel the doubling decides.
-          const asked = (rtt + 200) * (2 ** QUESTIONS - 1)
+          const asked = (rtt + 200) * (2 ** UNANSWERED_PROBES - 1)
           const latest = host === OLD ? Math.max(silence, asked + rtt + 200) : silence + rtt + 1000
-          expect(at).toBeLessThanOrEqual(latest + 2 * SWEEP_PERIOD)
+          // What waits behind it is found by a look.
+          expect(at).toBeLessThanOrEqual(latest + nextLook(silence) + 2 * SWEEP_PERIOD)
         },
       ),
     )
@@ -101,32 +121,34 @@ describe('a dead peer is found', () => {
         hosts,
         silences,
         fc.integer({ min: 0, max: 100 }),
-        phases,
+        parts,
         fc.constantFrom(0, 300, 1000, 5000),
-        (host, silence, rtt, phase, every) => {
+        (host, silence, rtt, part, every) => {
           const dead = { state: 'flying', rtt, answers: () => false, every, silence, host } as const
-          const { peer, at } = course({ ...dead, gap: regular(phase), until: HOUR })
+          const { peer, at } = course({ ...dead, gap: regular(part, silence), until: HOUR })
           expect(peer).not.toBe('alive')
           expect(at).toBeGreaterThanOrEqual(silence)
-          expect(at).toBeLessThanOrEqual(silence + 2 * SWEEP_PERIOD + 400)
+          // Only the second clock begins with a look.
+          const begins = every > 0 ? nextLook(silence) : 0
+          expect(at).toBeLessThanOrEqual(silence + begins + 2 * SWEEP_PERIOD + 400)
         },
       ),
     )
   })
 
-  test('with stuck data, when as many questions as fit into the time have gone unanswered', () => {
+  test('with stuck data, when as many probes as fit into the time have gone unanswered', () => {
     for (const ms of [5000, 10_000, 20_000, 60_000]) {
       const silence = 0.85 * ms
       const dead = { state: 'stuck', rtt: 20, answers: () => false, silence, host: NEW } as const
-      const { peer, at, unanswered } = course({ ...dead, gap: regular(250), until: HOUR })
+      const { peer, at, unanswered } = course({ ...dead, gap: regular(0.5, silence), until: HOUR })
       expect(peer).toBe('silent')
-      expect(unanswered).toBeGreaterThanOrEqual(questionsOfStuckData(silence))
+      expect(unanswered).toBeGreaterThanOrEqual(probesForStuckData(silence))
       expect(at).toBeLessThan(ms + 1000)
     }
   })
 })
 
-describe('a question is unanswered', () => {
+describe('a probe is unanswered', () => {
   const closed: Outstanding = {
     waits: 1,
     inFlight: 0,
@@ -138,21 +160,22 @@ describe('a question is unanswered', () => {
     timeouts: 0,
     bare: 0,
     answerTime: 1200,
+    waited: 0,
   }
 
   test('only once its answer is overdue', () => {
-    const state = nothingKnown()
+    const state = startsToWait(1000, closed, 1000)
     const look = (now: number, probes: number) =>
       observe(state, { ...closed, probes, sinceAck: now }, 1000 + now, 10_000, OLD).peer
     look(0, 0)
-    look(30_000, QUESTIONS - 1)
-    expect(look(60_000, QUESTIONS)).toBe('alive')
-    expect(look(61_100, QUESTIONS)).toBe('alive')
-    expect(look(61_200, QUESTIONS)).toBe('silent')
+    look(30_000, UNANSWERED_PROBES - 1)
+    expect(look(60_000, UNANSWERED_PROBES)).toBe('alive')
+    expect(look(61_100, UNANSWERED_PROBES)).toBe('alive')
+    expect(look(61_200, UNANSWERED_PROBES)).toBe('silent')
   })
 
   test('a window that opens, with what was stuck still in flight, wants more than two', () => {
-    const state = nothingKnown()
+    const state = startsToWait(1000, closed, 1000)
     const look = (now: number, window: number, timeouts: number) =>
       observe(state, { ...closed, inFlight: 1, window, timeouts }, 1000 + now, 10_000, NEW).peer
     look(0, 0, 0)
@@ -160,18 +183,20 @@ describe('a question is unanswered', () => {
     // Its update has come; the next retransmission is still far away.
     look(60_500, 3000, 0)
     expect(look(80_000, 3000, 0)).toBe('alive')
-    look(90_000, 3000, QUESTIONS - 1)
-    expect(look(100_000, 3000, QUESTIONS - 1)).toBe('alive')
-    look(110_000, 3000, QUESTIONS)
-    expect(look(120_000, 3000, QUESTIONS)).toBe('stalled')
+    look(90_000, 3000, UNANSWERED_PROBES - 1)
+    expect(look(100_000, 3000, UNANSWERED_PROBES - 1)).toBe('alive')
+    look(110_000, 3000, UNANSWERED_PROBES)
+    expect(look(120_000, 3000, UNANSWERED_PROBES)).toBe('stalled')
   })
 })
 
 test('only what this host knows is written, only while a window is closed, and taken back', () => {
-  const state = nothingKnown()
+  const none = { sinceAck: 0, retransmitted: 0, probes: 0, timeouts: 0, bare: 0 }
+  const rest = { ...none, answerTime: 200, waited: 0 }
+  const closed = { ...rest, waits: 1, inFlight: 0, window: 0, acknowledged: NOTHING }
+  const state = startsToWait(0, closed, 0)
   const look = (host: SystemDefaults, window: number, acknowledged: number) => {
     const outstanding = { waits: 1, inFlight: window > 0 ? 1 : 0, window, acknowledged }
-    const rest = { sinceAck: 0, retransmitted: 0, probes: 0, timeouts: 0, bare: 0, answerTime: 200 }
     const { rtoMax } = observe(state, { ...outstanding, ...rest }, ++now, 20_000, host)
     state.rtoMax = rtoMax
     return rtoMax
