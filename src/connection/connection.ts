@@ -52,7 +52,7 @@ export class Connection implements HandleHooks, Watched {
   /** What is still to be done once it is established. */
   onEstablished: (() => void) | undefined
   /** Where the sweep finds it at its next look, and when the last was; `liveness` while something waits. */
-  slot: { readonly connections: Set<Connection> } | undefined
+  slot: { remove(connection: Connection): void } | undefined
   looked = 0
   liveness: Liveness | undefined
   private reader: Reader | undefined
@@ -107,7 +107,7 @@ export class Connection implements HandleHooks, Watched {
     this.context?.emitDestroy()
     if (this.ticket !== 0) loop().unwatch(this.descriptor, this)
     this.ticket = 0
-    this.slot?.connections.delete(this)
+    this.slot?.remove(this)
     this.slot = undefined
   }
 

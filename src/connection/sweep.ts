@@ -26,10 +26,24 @@ import {
   startsToWait,
 } from './liveness.js'
 
-/** Those that are looked at together, by the number of the period in which that is. */
-interface Slot {
+/** Those that are looked at together, in this period. */
+class Slot {
   readonly period: number
-  readonly connections: Set<Connection>
+  readonly connections = new Set<Connection>()
+  private readonly cancel: () => void
+
+  constructor(period: number, now: number) {
+    this.period = period
+    slots.set(period, this)
+    this.cancel = loop().after(period * SWEEP_PERIOD - now, () => lookAt(this))
+  }
+
+  remove(connection: Connection): void {
+    this.connections.delete(connection)
+    if (this.connections.size > 0 || slots.get(this.period) !== this) return
+    slots.delete(this.period)
+    this.cancel()
+  }
 }
 
 const slots = new Map<number, Slot>()
@@ -46,18 +60,12 @@ export function sweep(connection: Connection): void {
 /** Where it is to be looked at sooner already, that stays. */
 function lookAgain(connection: Connection, now: number, ms: number): void {
   const period = Math.ceil((now + ms) / SWEEP_PERIOD)
-  const current = connection.slot as Slot | undefined
-  if (current !== undefined && current.period <= period) return
-  current?.connections.delete(connection)
-  let slot = slots.get(period)
-  if (slot === undefined) {
-    const opened: Slot = { period, connections: new Set() }
-    slots.set(period, opened)
-    loop().after(period * SWEEP_PERIOD - now, () => lookAt(opened))
-    slot = opened
-  }
+  const earlier = connection.slot as Slot | undefined
+  if (earlier !== undefined && earlier.period <= period) return
+  const slot = slots.get(period) ?? new Slot(period, now)
   slot.connections.add(connection)
   connection.slot = slot
+  earlier?.remove(connection)
 }
 
 /** So many connections at a time: between two batches the event loop goes round. */

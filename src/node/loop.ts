@@ -16,8 +16,8 @@ export interface Watched {
 export interface Loop {
   /** Whether connections can be watched in this runtime. */
   readonly watches: boolean
-  /** Runs the task after so many milliseconds. It keeps no process alive. */
-  after(ms: number, task: () => void): void
+  /** Runs the task after so many milliseconds, or never once the function returned was called. It keeps no process alive. */
+  after(ms: number, task: () => void): () => void
   /** Returns the ticket, or the (negative) errno with which it is refused. */
   watch(descriptor: number, watched: Watched): number
   unwatch(descriptor: number, watched: Watched): void
@@ -85,10 +85,15 @@ function onLibuv(binding: Binding): Loop {
       return open()
     },
     after(ms, task) {
-      if (!open()) return
+      if (!open()) return () => {}
       const due = binding.now() + ms
-      waiting.push({ due, task })
+      const entry = { due, task }
+      waiting.push(entry)
       setTimer(due)
+      return () => {
+        waiting = waiting.filter((each) => each !== entry)
+        if (waiting.length === 0 && count === 0) setTimer(binding.now() + IDLE_MS)
+      }
     },
     watch(descriptor, connection) {
       open()
@@ -109,12 +114,13 @@ function onLibuv(binding: Binding): Loop {
 }
 
 /** Before a test can replace it. */
-const { setTimeout } = globalThis
+const { setTimeout, clearTimeout } = globalThis
 
 const withoutLibuv: Loop = {
   watches: false,
   after(ms, task) {
-    setTimeout(task, ms).unref()
+    const timer = setTimeout(task, ms).unref()
+    return () => clearTimeout(timer)
   },
   watch: () => -constants.errno.ENOSYS,
   unwatch() {},
