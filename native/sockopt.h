@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cerrno>
+#include <climits>
 #include <cstddef>
 #include <cstdint>
 
@@ -45,6 +46,15 @@ enum Option : int {
 int SetOption(Socket socket, Option option, int value);
 // In the same units, what is really set.
 int GetOption(Socket socket, Option option, int* value);
+
+// For systems that count in seconds. Rounded up: a live peer must not be timed out earlier than
+// the caller said.
+inline int SecondsFromMilliseconds(int milliseconds) {
+  return milliseconds / 1000 + (milliseconds % 1000 != 0 ? 1 : 0);
+}
+inline int MillisecondsFromSeconds(int seconds) {
+  return seconds > INT_MAX / 1000 ? INT_MAX : seconds * 1000;
+}
 
 // Takes the socket's pending error, which the kernel then forgets.
 int TakeError(Socket socket);

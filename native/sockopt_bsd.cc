@@ -1,7 +1,4 @@
-#include "sockopt_bsd.h"
-
 #include "address.h"
-#include "seconds.h"
 #include "sockopt_unix.h"
 
 namespace keepalive {

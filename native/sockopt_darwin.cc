@@ -3,7 +3,7 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
-#include "sockopt_bsd.h"
+#include "sockopt_unix.h"
 
 namespace keepalive {
 

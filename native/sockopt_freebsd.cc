@@ -3,7 +3,6 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
-#include "sockopt_bsd.h"
 #include "sockopt_unix.h"
 
 namespace keepalive {

@@ -4,6 +4,8 @@
 
 #include <cerrno>
 
+#include "sockopt.h"
+
 namespace keepalive {
 
 inline int SetInt(int socket, int level, int name, int value) {
@@ -14,5 +16,13 @@ inline int GetInt(int socket, int level, int name, int* value) {
   socklen_t length = sizeof *value;
   return getsockopt(socket, level, name, value, &length) == 0 ? 0 : -errno;
 }
+
+// macOS and FreeBSD: each one's own file has its options.
+struct BsdOption {
+  int level;
+  int name;  // kNoSuchOption where the system lacks it
+};
+constexpr int kNoSuchOption = -1;
+extern const BsdOption kBsdOptions[kOptionCount];
 
 }  // namespace keepalive

@@ -3,7 +3,6 @@
 
 #include "address.h"
 #include "host.h"
-#include "seconds.h"
 #include "sockopt.h"
 
 namespace keepalive {
