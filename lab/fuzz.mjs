@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // The random tests of `npm test`, as long as one likes:
-//   npm run fuzz                                              100,000 cases, 1,000,000 raw calls
-//   npm run fuzz -- --seed 7 --cases 5000 --calls 20000
+//   npm run lab -- fuzz                                     100,000 cases, 1,000,000 raw calls
+//   npm run lab -- fuzz --seed 7 --cases 5000 --calls 20000
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'

@@ -1,4 +1,4 @@
-// npm run debug:native -- app.js: the native part with symbols and without optimization,
+// npm run lab -- gdb app.js: the native part with symbols and without optimization,
 // under gdb, stopped where it sets an option. Beside the ordinary build, which stays.
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, symlinkSync } from 'node:fs'

@@ -2,8 +2,8 @@
 /**
  * Connections that hang in every way there is, as `ss` shows them: docs/how-tcp-notices.md.
  *
- *     node scripts/hang.mjs 60      after 60 seconds of silence
- *     node scripts/hang.mjs end     when the kernel has given up the one in flight: a quarter of an hour
+ *     npm run lab -- hang 60      after 60 seconds of silence
+ *     npm run lab -- hang end     when the kernel has given up the one in flight: a quarter of an hour
  *
  * Nothing is set but what is said: the times are those of this host.
  */

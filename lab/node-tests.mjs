@@ -3,7 +3,7 @@
  * Node's own tests for net, tls, http, https, http2 and cluster, with and without
  * `--require tcp-keepalive/register`, compared.
  *
- *     node scripts/node-tests.mjs <folder>
+ *     npm run lab -- node-tests <folder>
  *
  * `folder` is the `test` folder of Node's sources, of about the version that runs
  * this script. The `node` packages of npm do not carry it, Debian's source package
@@ -26,7 +26,7 @@ const TIMEOUT = 60_000
 
 const [folder = ''] = process.argv.slice(2)
 if (folder === '') {
-  process.stderr.write('node scripts/node-tests.mjs <the test folder of Node’s sources>\n')
+  process.stderr.write('npm run lab -- node-tests <the test folder of Node’s sources>\n')
   process.exit(2)
 }
 

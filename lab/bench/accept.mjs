@@ -1,7 +1,7 @@
 // A server that was set, or not: node accept.mjs none|setKeepalive|setDeadPeerTimeout
 // Told {port, connections} it counts its own processor time until all have come and gone.
 import { createServer } from 'node:net'
-import { setDeadPeerTimeout, setKeepalive } from '../dist/index.js'
+import { setDeadPeerTimeout, setKeepalive } from '../../dist/index.js'
 
 const ways = {
   none: () => {},

@@ -1,8 +1,7 @@
 // One subject's calls on connected sockets, in a process of its own: node calls.mjs SUBJECT
 // Prints nanoseconds per call as JSON; every subject's settings are read back once.
 import { once } from 'node:events'
-import { createRequire } from 'node:module'
-import { connect, createServer } from 'node:net'
+import { createServer } from 'node:net'
 import {
   getKeepalive,
   getTcpInfo,
@@ -10,8 +9,9 @@ import {
   setDeadPeerTimeout,
   setKeepalive,
   setUserTimeout,
-} from '../dist/index.js'
-import { later } from './later.mjs'
+} from '../../dist/index.js'
+import { requireAlternative } from '../alternatives/index.mjs'
+import { median } from '../support/median.mjs'
 import {
   IPPROTO_TCP,
   SO_KEEPALIVE,
@@ -20,9 +20,10 @@ import {
   TCP_KEEPIDLE,
   TCP_KEEPINTVL,
   TCP_USER_TIMEOUT,
-} from './option-numbers.mjs'
+} from '../support/option-numbers.mjs'
+import { later } from './later.mjs'
+import { open } from './sockets.mjs'
 
-const require = createRequire(import.meta.url)
 const BATCH = 2000
 /** Until the compiler has done with what is called. */
 const WARM = 20
@@ -49,7 +50,7 @@ const subjects = {
       socket.setKeepAlive(true, 60_000 + 1000 * (i & 1), 10_000 + 1000 * (i & 1), 3 + (i & 1)),
   }),
   'net-keepalive': () => {
-    const peer = require('net-keepalive')
+    const peer = requireAlternative('net-keepalive')
     return {
       setKeepalive: (socket, i) => {
         socket.setKeepAlive(true, 60_000 + 1000 * (i & 1))
@@ -65,7 +66,7 @@ const subjects = {
     }
   },
   sockopt: () => {
-    const { getsockopt, setsockopt } = require('sockopt')
+    const { getsockopt, setsockopt } = requireAlternative('sockopt')
     return {
       setKeepalive: (socket, i) => {
         setsockopt(socket, IPPROTO_TCP, TCP_KEEPIDLE, 60 + (i & 1))
@@ -84,7 +85,7 @@ const subjects = {
     }
   },
   'node:ffi': () => {
-    const { dlopen, getRawPointer } = require('node:ffi')
+    const { dlopen, getRawPointer } = requireAlternative('node:ffi')
     const { functions } = dlopen(null, {
       setsockopt: { arguments: ['i32', 'i32', 'i32', 'pointer', 'u32'], return: 'i32' },
     })
@@ -106,8 +107,6 @@ const subjects = {
   },
 }
 
-const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1]
-
 let seen
 function nanoseconds(operation, socket) {
   const batches = []
@@ -124,16 +123,7 @@ const server = createServer((socket) => socket.on('error', () => {})).listen({
   backlog: 4096,
 })
 await once(server, 'listening')
-async function open(count) {
-  const sockets = []
-  for (let i = 0; i < count; i++) {
-    const socket = connect(server.address().port, `127.0.0.${1 + (i % 8)}`).on('error', () => {})
-    sockets.push(socket)
-    if (i % 100 === 99) await once(socket, 'connect')
-  }
-  await Promise.all(sockets.map((socket) => socket.connecting && once(socket, 'connect')))
-  return sockets
-}
+const { port } = server.address()
 
 async function first(set, sockets) {
   await later()
@@ -148,7 +138,7 @@ async function first(set, sockets) {
 }
 
 const { idleOnly, ...operations } = subjects[process.argv[2]]()
-const [socket] = await open(1)
+const [socket] = await open(port, 1)
 const answer = {}
 for (const [name, operation] of Object.entries(operations)) {
   answer[name] = nanoseconds(operation, socket)
@@ -163,12 +153,12 @@ if (operations.setUserTimeout && getUserTimeout(socket) !== 90_001) throw new Er
 
 // What is done a moment later is compiled by then, too.
 for (let i = 0; i < 4; i++) {
-  const warm = await open(FRESH)
+  const warm = await open(port, FRESH)
   await first(operations.setKeepalive, warm)
   for (const socket of warm) socket.destroy()
 }
-answer.first = await first(operations.setKeepalive, await open(FRESH))
+answer.first = await first(operations.setKeepalive, await open(port, FRESH))
 if (operations.setDeadPeerTimeout) {
-  answer.firstDeadPeer = await first(operations.setDeadPeerTimeout, await open(FRESH))
+  answer.firstDeadPeer = await first(operations.setDeadPeerTimeout, await open(port, FRESH))
 }
 process.stdout.write(JSON.stringify(answer), () => process.exit(seen === null ? 1 : 0))

@@ -1,8 +1,7 @@
 // What calls leave behind, in bytes per call:
-//   node --expose-gc --min-semi-space-size=128 --max-semi-space-size=128 garbage.mjs heap
-//   node --expose-gc garbage.mjs process     the whole process, over a million
+//   node --min-semi-space-size=128 --max-semi-space-size=128 garbage.mjs heap
+//   node garbage.mjs process     the whole process, over a million
 import { once } from 'node:events'
-import { createRequire } from 'node:module'
 import { connect, createServer } from 'node:net'
 import { PerformanceObserver } from 'node:perf_hooks'
 import {
@@ -12,7 +11,10 @@ import {
   setDeadPeerTimeout,
   setKeepalive,
   setUserTimeout,
-} from '../dist/index.js'
+} from '../../dist/index.js'
+import { requireAlternative } from '../alternatives/index.mjs'
+import { gc } from '../support/gc.mjs'
+import { median } from '../support/median.mjs'
 
 const CALLS = 50_000
 const MILLION = 1_000_000
@@ -47,7 +49,7 @@ async function bytesPerCall(operation) {
   for (let i = 0; i < 20_000; i++) kept = operation(i)
   const rounds = []
   while (rounds.length < 5) {
-    globalThis.gc()
+    gc()
     await turn()
     collections = 0
     const before = used()
@@ -56,7 +58,7 @@ async function bytesPerCall(operation) {
     await turn()
     if (collections === 0) rounds.push(bytes)
   }
-  return rounds.toSorted((a, b) => a - b)[2]
+  return median(rounds)
 }
 
 /** The object that a getter gives back is the caller's. */
@@ -79,7 +81,7 @@ async function heap() {
 async function growth(operation) {
   const settle = async () => {
     for (let i = 0; i < 3; i++) {
-      globalThis.gc()
+      gc()
       await turn()
     }
     return process.memoryUsage().rss
@@ -93,7 +95,7 @@ async function growth(operation) {
 
 let peer
 try {
-  peer = createRequire(import.meta.url)('net-keepalive')
+  peer = requireAlternative('net-keepalive')
 } catch {
   // It has no binary for this system.
 }

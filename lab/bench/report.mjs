@@ -1,11 +1,8 @@
-/** The samples as Markdown, and as a chart. */
+// The samples as Markdown, and as a chart.
+import { median } from '../support/median.mjs'
+import { table } from '../support/words.mjs'
 
 const sorted = (values) => values.toSorted((a, b) => a - b)
-const median = (values) => {
-  const s = sorted(values)
-  return s.length % 2 === 1 ? s[s.length >> 1] : (s[s.length / 2 - 1] + s[s.length / 2]) / 2
-}
-
 export function report({ samples, counts, broke, runs, sizes, nativeAtLoad, machine }) {
   const middle = (name) => (samples.has(name) ? median(samples.get(name)) : Number.NaN)
   const number = (value, digits = 0) =>
@@ -59,8 +56,8 @@ export function report({ samples, counts, broke, runs, sizes, nativeAtLoad, mach
   const most = Math.max(...garbage.map((name) => middle(`garbage ${name}`)))
   const native = middle(`growth ${ours}`)
 
+  const head = ['', 'at most', 'came out', 'ours / floor', 'beside', '']
   const rows = [
-    ['', 'at most', 'came out', 'ours / floor', 'beside', ''],
     ratio(
       '`setKeepalive(socket, {…})`, repeated',
       'setKeepalive',
@@ -174,13 +171,12 @@ export function report({ samples, counts, broke, runs, sizes, nativeAtLoad, mach
     ],
   ]
 
-  const heads = ['', ...sizes.map((size) => size.toLocaleString('en'))]
+  const sizesHead = ['', ...sizes.map((size) => size.toLocaleString('en'))]
   const line = (title, name, digits = 0) => [
     title,
     ...sizes.map((size) => figure(`many ${size} ${name}`, digits)),
   ]
   const many = [
-    heads,
     line('first `setKeepalive` of each, ns', 'setNs'),
     line('all of them, ms', 'setMs', 1),
     line('JavaScript heap per socket, bytes', 'heapBytes'),
@@ -196,18 +192,15 @@ export function report({ samples, counts, broke, runs, sizes, nativeAtLoad, mach
     line('longest delay of the event loop with it, ms', 'sweepDelayMs', 1),
     line('live connections ended by it', 'ended'),
   ]
-  const table = ([head, ...body]) =>
-    [head, head.map(() => '---'), ...body].map((cells) => `| ${cells.join(' | ')} |`).join('\n')
-
   const text = `# Benchmarks
 
-\`npm run bench\` makes this page. ${machine.cpu}, ${machine.cores} cores, ${machine.memory}, ${machine.kernel}, Node ${machine.node}${machine.node26 ? `; Node 26 is ${machine.node26}` : '; no Node 26 could be had'}.
+\`npm run lab -- bench\` makes this page. ${machine.cpu}, ${machine.cores} cores, ${machine.memory}, ${machine.kernel}, Node ${machine.node}${machine.node26 ? `; Node 26 is ${machine.node26}` : '; no Node 26 could be had'}.
 Medians of ${runs} runs, the least and the most in brackets. In each run every subject has a process of its own, in turn; a ratio is to the
 floor of the same run: the same system calls in a C loop, in a process with a second thread, as Node has.
 
 ![Time of one call](benchmarks.svg)
 
-${table(rows)}
+${table(head, rows)}
 
 "Beside" are ratios to the same floor. Node's own \`setKeepAlive(true, ms)\` makes the same four calls, with an interval of 1 s and a count of 10; its
 four-argument form takes all three from Node 24.19 and 26.4 on. Nobody but this library reads back, checks, holds or watches.
@@ -216,7 +209,7 @@ four-argument form takes all three from Node 24.19 and 26.4 on. Nobody but this 
 
 Both ends on this machine, the other in a process of its own, eight loopback addresses.
 
-${table(many)}
+${table(sizesHead, many)}
 ${broke.length > 0 ? `\nNot measured:\n\n${broke.map((what) => `- ${what}`).join('\n')}\n` : ''}`
   return { text, chart: chart(middle, machine) }
 }

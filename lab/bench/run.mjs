@@ -1,4 +1,4 @@
-// npm run bench [-- --quick]: measures, prints one table, and writes docs/benchmarks.md and
+// npm run lab -- bench [--quick]: measures, prints one table, and writes docs/benchmarks.md and
 // docs/benchmarks.svg. NODE26 may name a Node 26 binary; otherwise npx fetches one.
 //
 // Every figure is of a process of its own, those of one run in turn, and is compared with
@@ -10,18 +10,20 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   writeFileSync,
 } from 'node:fs'
 import { cpus, release, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
-import { findNode } from './find-node.mjs'
-import { installPeers } from './peers.mjs'
+import { folderOf, installAlternatives } from '../alternatives/index.mjs'
+import { median } from '../support/median.mjs'
+import { findNode, versionOf } from '../support/node.mjs'
 import { report } from './report.mjs'
 
 const here = import.meta.dirname
-const root = join(here, '..')
+const root = join(here, '../..')
 const quick = process.argv.includes('--quick')
 const RUNS = quick ? 1 : 5
 // As many descriptors as this user may have; each end holds one per connection.
@@ -30,7 +32,7 @@ const descriptors = Number(execFileSync('sh', ['-c', `${LIMIT}; ulimit -n`], { e
 const most = Math.min(20_000, Math.floor((descriptors - 500) / 500) * 500)
 const SIZES = quick ? [1000] : [1000, 5000, most]
 
-installPeers()
+installAlternatives()
 const work = mkdtempSync(join(tmpdir(), 'tcp-keepalive-bench-'))
 process.on('exit', () => rmSync(work, { recursive: true, force: true }))
 const floor = join(work, 'floor')
@@ -191,6 +193,8 @@ function connectingRound(port) {
 // ---------------------------------------------------------------- loading
 
 const app = join(work, 'app')
+/** Each does one thing as it starts. */
+const programs = join(here, 'programs')
 function install() {
   const installed = join(app, 'node_modules', 'tcp-keepalive')
   mkdirSync(join(installed, 'build'), { recursive: true })
@@ -200,52 +204,27 @@ function install() {
   cpSync(join(root, 'build', 'Release'), join(installed, 'build', 'Release'), { recursive: true })
   const finder = join('node_modules', 'node-gyp-build')
   cpSync(join(root, finder), join(app, finder), { recursive: true })
-  const empty = join(app, 'node_modules', 'empty')
-  mkdirSync(empty)
-  writeFileSync(
-    join(empty, 'package.json'),
-    JSON.stringify({ name: 'empty', type: 'commonjs', exports: { '.': './index.js' } }),
-  )
-  writeFileSync(join(empty, 'index.js'), 'exports.nothing = 1\n')
-  const module = ['net-keepalive', 'ffi-rs', '@yuuang']
-  for (const name of module) {
-    const from = join(here, 'node_modules', name)
+  cpSync(join(programs, 'empty'), join(app, 'node_modules', 'empty'), { recursive: true })
+  for (const name of ['net-keepalive', 'ffi-rs', '@yuuang']) {
+    const from = folderOf(name)
     if (existsSync(from)) cpSync(from, join(app, 'node_modules', name), { recursive: true })
   }
-  const use = "const s = require('node:net').connect(1); s.on('error', () => {})"
-  const programs = {
-    'nothing.cjs': '',
-    'nothing.mjs': '',
-    'empty.cjs': "require('empty')",
-    'empty.mjs': "import 'empty'",
-    'net.cjs': "require('node:net')",
-    'net.mjs': "import 'node:net'",
-    'ours.cjs': "require('tcp-keepalive')",
-    'ours.mjs': "import 'tcp-keepalive'",
-    'ours with net.cjs': "require('node:net'); require('tcp-keepalive')",
-    'ours with net.mjs': "import 'node:net'; import 'tcp-keepalive'",
-    'net-keepalive.cjs': "require('net-keepalive')",
-    'used.cjs': `${use}; require('tcp-keepalive').setKeepalive(s, true)`,
-    'unused.cjs': use,
-  }
-  for (const [name, text] of Object.entries(programs)) writeFileSync(join(app, name), text)
-  const source = `require('tcp-keepalive'); console.log(/[.]node$/m.test(require('node:fs').readFileSync('/proc/self/maps', 'utf8')))`
-  writeFileSync(join(app, 'mapped.cjs'), source)
-  return Object.keys(programs)
+  const files = readdirSync(programs).filter((name) => /\.[cm]js$/.test(name))
+  for (const name of files) cpSync(join(programs, name), join(app, name))
+  return files.filter((name) => name !== 'mapped.cjs')
 }
 
 const STARTS = 15
-function start(programs) {
-  const times = new Map(programs.map((name) => [name, []]))
+function start(names) {
+  const times = new Map(names.map((name) => [name, []]))
   for (let i = 0; i < STARTS; i++) {
-    for (const name of programs) {
+    for (const name of names) {
       const from = process.hrtime.bigint()
       const { status } = spawnSync(process.execPath, [join(app, name)], { stdio: 'ignore' })
       if (status === 0) times.get(name).push(Number(process.hrtime.bigint() - from) / 1e6)
     }
   }
-  const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1]
-  for (const name of programs) {
+  for (const name of names) {
     const own = times.get(name)
     const plain = name.includes('with net') ? `net${name.slice(-4)}` : `nothing${name.slice(-4)}`
     const base = times.get(name === 'used.cjs' ? 'unused.cjs' : plain)
@@ -264,7 +243,6 @@ async function many(size) {
     `${LIMIT}; exec "$@"`,
     'sh',
     process.execPath,
-    '--expose-gc',
     'scale.mjs',
     String(size),
     port,
@@ -281,8 +259,8 @@ async function many(size) {
 
 // ---------------------------------------------------------------- all of it
 
-const programs = install()
-const heapFlags = ['--expose-gc', '--min-semi-space-size=128', '--max-semi-space-size=128']
+const starting = install()
+const heapFlags = ['--min-semi-space-size=128', '--max-semi-space-size=128']
 const mapped = spawnSync(process.execPath, [join(app, 'mapped.cjs')], { encoding: 'utf8' })
 const broke = []
 async function attempt(name, action) {
@@ -299,9 +277,9 @@ for (let run = 1; run <= RUNS; run++) {
   say('  accepting, connecting, loading')
   await attempt('accepting', accepting)
   await attempt('connecting', connecting)
-  await attempt('loading', () => start(programs))
+  await attempt('loading', () => start(starting))
   await attempt('garbage', () => addAll('garbage', node(...heapFlags, 'garbage.mjs', 'heap')))
-  await attempt('growth', () => addAll('growth', node('--expose-gc', 'garbage.mjs', 'process')))
+  await attempt('growth', () => addAll('growth', node('garbage.mjs', 'process')))
   for (const size of SIZES) {
     say(`  ${size} sockets`)
     await attempt(`${size} sockets`, () => many(size))
@@ -327,7 +305,7 @@ const { text, chart } = report({
     memory: `${Math.round(totalmem() / 2 ** 30)} GB`,
     kernel: `Linux ${release().split('-')[0]}`,
     node: process.version,
-    node26: node26 && spawnSync(node26, ['-v'], { encoding: 'utf8' }).stdout.trim(),
+    node26: node26 && versionOf(node26),
   },
 })
 console.log(text)

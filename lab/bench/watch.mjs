@@ -1,60 +1,33 @@
-// What watching sockets costs: node bench/watch.mjs [connections]
+// What watching sockets costs: npm run lab -- bench/watch [connections]
 //
 // The same connections, set and watched, and set without being watched (the binding
 // is told to refuse), each in a process of its own; the peers are in a third.
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { createRequire } from 'node:module'
-import { connect, createServer } from 'node:net'
 import { performance } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { setKeepalive } from '../dist/index.js'
+import { setKeepalive } from '../../dist/index.js'
+import { gc } from '../support/gc.mjs'
+import { median } from '../support/median.mjs'
 import { later } from './later.mjs'
+import { open, peers } from './sockets.mjs'
 
 const [, file, role, ...rest] = process.argv
 const ROUNDS = 5
 const CALLS = 20_000
 const PROCESSES = 3
 
-async function peers() {
-  // Echoes; resets everybody when told.
-  const sockets = new Set()
-  const more = Buffer.alloc(1 << 19)
-  const server = createServer((socket) => {
-    sockets.add(socket.on('error', () => {}))
-    socket.on('data', (chunk) => socket.write(chunk))
-  })
-  server.listen({ port: 0, host: '127.0.0.1', backlog: 4096 }, () =>
-    process.send(server.address().port),
-  )
-  process.on('message', (what) => {
-    if (what === 'reset') for (const socket of sockets) socket.resetAndDestroy()
-    else for (const socket of sockets) socket.write(more)
-  })
-  process.on('disconnect', () => process.exit())
-}
-
-async function open(port, count) {
-  const sockets = Array.from({ length: count }, () =>
-    connect(port, '127.0.0.1').on('error', () => {}),
-  )
-  await Promise.all(sockets.map((socket) => once(socket, 'connect')))
-  return sockets
-}
-
 function heap() {
-  for (let i = 0; i < 3; i++) globalThis.gc()
+  for (let i = 0; i < 3; i++) gc()
   return process.memoryUsage().heapUsed
 }
 
-const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1]
-
 async function measure(watched, connections) {
   const require = createRequire(import.meta.url)
-  const { native } = require('../dist/native.js')
+  const { native } = require('../../dist/native.js')
   if (!watched) native().watch = () => -1
-  const peer = fork(file, ['peers'])
-  const [port] = await once(peer, 'message')
+  const { child: peer, port } = await peers('echo')
 
   // The first call of a process loads the binding and finds Node's internals.
   const [first] = await open(port, 1)
@@ -102,11 +75,11 @@ async function measure(watched, connections) {
       })
     }
   })
-  peer.send('fill')
+  peer.send({ fill: 'all', bytes: 1 << 19 })
   await sleep(3000)
   started = performance.now()
   const cpu = process.cpuUsage()
-  peer.send('reset')
+  peer.send({ reset: 'all' })
   await Promise.race([last, sleep(2000)])
   const processor = process.cpuUsage(cpu)
   process.send({
@@ -127,7 +100,7 @@ async function main() {
   const answers = {}
   for (let i = 0; i < PROCESSES; i++) {
     for (const way of ['unwatched', 'watched']) {
-      const child = fork(file, [way, String(connections)], { execArgv: ['--expose-gc'] })
+      const child = fork(file, [way, String(connections)])
       const [answer] = await once(child, 'message')
       await once(child, 'exit')
       const least = answers[way] ?? answer
@@ -156,7 +129,5 @@ async function main() {
   }
 }
 
-if (role === 'peers') await peers()
-else if (role === 'watched' || role === 'unwatched')
-  await measure(role === 'watched', Number(rest[0]))
+if (role === 'watched' || role === 'unwatched') await measure(role === 'watched', Number(rest[0]))
 else await main()

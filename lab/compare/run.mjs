@@ -1,21 +1,21 @@
-// npm run compare [-- --check | --write]: tries what this library does in every other way
+// npm run lab -- compare [--check | --write]: tries what this library does in every other way
 // there is, on real sockets, and prints the table of the README. --check fails where the
 // README's differs, --write writes it there. NODE20, NODE24 and NODE26 may name binaries;
 // otherwise npx fetches them. Needs Linux, python3 (the witness) and a C++ compiler (sockopt).
-import { spawn, spawnSync } from 'node:child_process'
-import { once } from 'node:events'
+import { spawn } from 'node:child_process'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { release } from 'node:os'
 import { join } from 'node:path'
-import { findNode } from './find-node.mjs'
-import { installPeers } from './peers.mjs'
+import { folderOf, installAlternatives } from '../alternatives/index.mjs'
+import { endOf, turns } from '../support/child.mjs'
+import { findNode, versionOf } from '../support/node.mjs'
+import { table } from '../support/words.mjs'
 
 const here = import.meta.dirname
-const root = join(here, '..')
-const module = (name) => join(here, 'node_modules', name)
+const root = join(here, '../..')
 const manifest = (folder) => JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
 
-installPeers()
+installAlternatives()
 const node20 = process.version.startsWith('v20.') ? process.execPath : findNode(20)
 const node24 = findNode(24)
 const node26 = findNode(26)
@@ -37,36 +37,16 @@ const columns = [
 ]
 
 async function answer(binary, subject, cell, flags = []) {
-  const args = [...flags, join(here, 'compare', 'cell.mjs'), subject, cell]
+  const args = [...flags, join(here, 'cell.mjs'), subject, cell]
   const child = spawn(binary, args, { stdio: ['ignore', 'pipe', 'pipe'], timeout: 60_000 })
-  let stdout = ''
-  let stderr = ''
-  child.stdout.setEncoding('utf8').on('data', (text) => {
-    stdout += text
-  })
-  child.stderr.setEncoding('utf8').on('data', (text) => {
-    stderr += text
-  })
-  const [code, signal] = await once(child, 'close')
+  const { code, signal, stdout, stderr } = await endOf(child)
   if (signal) return `the process ends with ${signal}`
   if (code !== 0) throw new Error(`${subject}, ${cell}: ${stderr}`)
   return JSON.parse(stdout)
 }
 
 // Most of them wait for the kernel; more at once would make some of them late.
-const AT_ONCE = 8
-let running = 0
-const waiting = []
-async function inTurn(action) {
-  if (running === AT_ONCE) await new Promise((resolve) => waiting.push(resolve))
-  running++
-  try {
-    return await action()
-  } finally {
-    running--
-    waiting.shift()?.()
-  }
-}
+const inTurn = turns(8)
 
 /** What one column says of some cells. */
 async function tried({ runs }, cells) {
@@ -79,7 +59,7 @@ async function tried({ runs }, cells) {
   return alike ? told[0][1] : told.map(([name, text]) => `${name}: ${text}`).join('; ')
 }
 
-/** From docs/benchmarks.md, where `npm run bench` writes it. */
+/** From docs/benchmarks.md, where `npm run lab -- bench` writes it. */
 function cost() {
   const page = readFileSync(join(root, 'docs', 'benchmarks.md'), 'utf8')
   const row = page.split('\n').find((line) => line.startsWith('| `setKeepalive(socket, {…})`'))
@@ -93,13 +73,13 @@ function cost() {
 const FORMATS = { linux: '7f454c46', darwin: 'cffaedfe', win32: '4d5a9000' }
 /** Platforms for which a binary comes with the package, and is one of that platform. */
 function binaries() {
-  const names = readdirSync(join(module('sockopt'), 'prebuilds'))
+  const names = readdirSync(join(folderOf('sockopt'), 'prebuilds'))
   const right = names.filter((name) => {
-    const file = join(module('sockopt'), 'prebuilds', name, 'node.napi.node')
+    const file = join(folderOf('sockopt'), 'prebuilds', name, 'node.napi.node')
     return readFileSync(file).toString('hex', 0, 4) === FORMATS[name.split('-')[0]]
   })
   const sockopt = `${right.length} (${names.length - right.length} more are of the wrong system)`
-  const optional = (name) => Object.keys(manifest(module(name)).optionalDependencies).length
+  const optional = (name) => Object.keys(manifest(folderOf(name)).optionalDependencies).length
   const sums = readFileSync(join(root, 'prebuilds', 'SHA256SUMS'), 'utf8')
     .trim()
     .split('\n')
@@ -152,20 +132,14 @@ const body = [
   ...readings.map(([label, all]) => [label, ...all]),
   ...told,
 ]
-const line = (cells) => `| ${cells.join(' | ')} |`
-const table = [
-  line(['', ...columns.map(({ title }) => title)]),
-  line(['---', ...columns.map(() => '---')]),
-  ...body.map(line),
-]
+const compared = table(['', ...columns.map(({ title }) => title)], body)
 
-const version = (binary) => spawnSync(binary, ['-p', 'process.versions.node'], { encoding: 'utf8' })
-const nodes = [node20, node24, node26].map((binary) => version(binary).stdout.trim())
-const peers = ['net-keepalive', 'sockopt', 'koffi'].map(
-  (name) => `${name} ${manifest(module(name)).version}`,
+const nodes = [node20, node24, node26].map((binary) => versionOf(binary).slice(1))
+const others = ['net-keepalive', 'sockopt', 'koffi'].map(
+  (name) => `${name} ${manifest(folderOf(name)).version}`,
 )
-const foot = `By \`npm run compare\` on Linux ${release().split('-')[0]} with Node ${nodes.join(', ')}, ${peers.join(', ')}.`
-const text = [...table, '', foot].join('\n')
+const foot = `By \`npm run lab -- compare\` on Linux ${release().split('-')[0]} with Node ${nodes.join(', ')}, ${others.join(', ')}.`
+const text = [compared, '', foot].join('\n')
 console.log(text)
 
 const README = join(root, 'README.md')
@@ -183,7 +157,8 @@ if (process.argv.includes('--check')) {
       .match(PART)?.[2]
       .split('\n')
       .filter((each) => each.startsWith('|')) ?? []
-  const differing = table.filter((each, index) => each !== there[index])
+  const lines = compared.split('\n')
+  const differing = lines.filter((each, index) => each !== there[index])
   for (const each of differing) console.error(`README.md differs: ${each}`)
-  if (differing.length > 0 || there.length !== table.length) process.exitCode = 1
+  if (differing.length > 0 || there.length !== lines.length) process.exitCode = 1
 }

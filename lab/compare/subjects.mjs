@@ -1,7 +1,7 @@
 // How each way sets a socket, written as its own documentation shows it.
-import { createRequire } from 'node:module'
 import { createServer } from 'node:net'
 import { getSystemErrorName } from 'node:util'
+import { requireAlternative } from '../alternatives/index.mjs'
 import {
   IPPROTO_TCP,
   SO_KEEPALIVE,
@@ -10,9 +10,7 @@ import {
   TCP_KEEPIDLE,
   TCP_KEEPINTVL,
   TCP_USER_TIMEOUT,
-} from '../option-numbers.mjs'
-
-const require = createRequire(import.meta.url)
+} from '../support/option-numbers.mjs'
 
 /** What can set one integer option does the rest by itself. */
 function byOption(set, get) {
@@ -60,7 +58,7 @@ function node() {
 }
 
 function netKeepalive() {
-  const peer = require('net-keepalive')
+  const peer = requireAlternative('net-keepalive')
   const subject = {
     keepalive(socket, { idle, interval, count }) {
       socket.setKeepAlive(true, inMs(idle))
@@ -78,7 +76,7 @@ function netKeepalive() {
 }
 
 function sockopt() {
-  const { getsockopt, setsockopt } = require('sockopt')
+  const { getsockopt, setsockopt } = requireAlternative('sockopt')
   return byOption(setsockopt, getsockopt)
 }
 
@@ -88,8 +86,8 @@ function failed(syscall, errno) {
 }
 
 function koffi() {
-  const library = require('koffi').load(null)
-  const errno = () => require('koffi').errno()
+  const library = requireAlternative('koffi').load(null)
+  const errno = () => requireAlternative('koffi').errno()
   const set = library.func('int setsockopt(int, int, int, const int *, uint32_t)')
   const get = library.func('int getsockopt(int, int, int, _Out_ int *, _Inout_ uint32_t *)')
   return byOption(
@@ -110,7 +108,7 @@ function koffi() {
 
 /** Node 26 with --experimental-ffi; it has no way to errno. */
 function nodeFfi() {
-  const { dlopen, getRawPointer } = require('node:ffi')
+  const { dlopen, getRawPointer } = requireAlternative('node:ffi')
   const { functions } = dlopen(null, {
     setsockopt: { arguments: ['i32', 'i32', 'i32', 'pointer', 'u32'], return: 'i32' },
     getsockopt: { arguments: ['i32', 'i32', 'i32', 'pointer', 'pointer'], return: 'i32' },

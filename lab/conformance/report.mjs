@@ -1,6 +1,7 @@
 // What is printed, and what is written to docs/.
 import { writeFileSync } from 'node:fs'
 import { release } from 'node:os'
+import { inWords, seconds, table } from '../support/words.mjs'
 import { OBSERVED } from './scenarios.mjs'
 
 /** Within 0.75 s or 5 % of the prediction, whichever is larger; a survivor has survived. */
@@ -14,18 +15,6 @@ export function judge(
   if (measured === undefined) return { fine: false }
   const off = measured - predicted
   return { off, fine: Math.abs(off) <= Math.max(750, within * predicted) }
-}
-
-export const seconds = (ms) => (ms / 1000).toFixed(ms < 99_950 ? 1 : 0)
-
-export function inWords({ keepalive, userTimeout, rtoMax, ms, slowReader, older }) {
-  const words = []
-  if (rtoMax) words.push(`TCP_RTO_MAX_MS ${rtoMax} only`)
-  if (keepalive) words.push(`keepalive ${Object.values(keepalive).join('/')}`)
-  if (userTimeout) words.push(`user timeout ${userTimeout}`)
-  if (ms) words.push(`dead peer ${ms} '${slowReader ?? 'keep'}'`)
-  if (older) words.push('before Linux 6.15')
-  return words.join(', ') || 'nothing set'
 }
 
 export function path({ family, rtt, loss, path: { ours, theirs, largest } = {} }) {
@@ -105,11 +94,11 @@ function document(results) {
   const sections = SECTIONS.map(([title, belongs]) => {
     const chosen = [...rest].filter(({ row }) => belongs(row))
     for (const result of chosen) rest.delete(result)
-    return chosen.length === 0 ? '' : `## ${title}\n\n${table(chosen)}\n`
+    return chosen.length === 0 ? '' : `## ${title}\n\n${tableOf(chosen)}\n`
   })
   const worst = Math.max(...deaths.map(({ off }) => Math.abs(off)))
   return `${INTRODUCTION}
-Made by \`npm run conformance\` on Linux ${release()} with Node ${process.version}:
+Made by \`npm run lab -- conformance\` on Linux ${release()} with Node ${process.version}:
 ${deaths.length} connections died, the largest distance from a prediction was ${seconds(worst)} s;
 ${results.filter(({ fine }) => fine).length} of ${results.length} rows are within 0.75 s or 5 %, whichever is larger.
 ${kept(living)} live connections, slow readers and lossy paths among them, still worked at the end.
@@ -120,19 +109,19 @@ ${kept(living)} live connections, slow readers and lossy paths among them, still
 ${sections.join('\n')}`
 }
 
-function table(results) {
-  const lines = results.map((result) => {
+const HEAD = ['state', 'set', 'path', 'predicted', 'measured', 'distance, s', 'error', '']
+
+function tableOf(results) {
+  const rows = results.map((result) => {
     const { row, fine, off, measured, error, problem } = result
     const distance =
       off === undefined ? '' : `${off < 0 ? '−' : '+'}${(Math.abs(off) / 1000).toFixed(2)}`
     const notes = [row.note, fine ? undefined : '**Off.**'].filter(Boolean)
     const came = measured === undefined || problem ? '' : error
     const cells = [stateOf(row), inWords(row.set), path(row), problem ? '' : prediction(result)]
-    return `| ${[...cells, outcome(result), distance, came, notes.join(' ')].join(' | ')} |`
+    return [...cells, outcome(result), distance, came, notes.join(' ')]
   })
-  return `| state | set | path | predicted | measured | distance, s | error | |
-|---|---|---|---:|---:|---:|---|---|
-${lines.join('\n')}`
+  return table(HEAD, rows, 'lllrrrll')
 }
 
 const INTRODUCTION = `# When a silent peer is an error

@@ -151,7 +151,7 @@ const connecting = [
   { set: { keepalive: keepalive(1, 1, 1) }, note: 'keepalive begins with the connection' },
 ].map((row) => ({ ...row, state: 'connecting' }))
 
-// Nobody dies here, so nothing may end. (What a path that loses more does: npm run hostile.)
+// Nobody dies here, so nothing may end. (What a path that loses more does: npm run lab -- hostile.)
 const alive = [
   { set: { keepalive: keepalive(1, 1, 3) }, state: 'alive, quiet', many: 30 },
   { set: { ms: 5000 }, state: 'alive, quiet', many: 30, loss: 1 },

@@ -1,4 +1,4 @@
-// npm run conformance: real connections die and survive side by side, and what
+// npm run lab -- conformance: real connections die and survive side by side, and what
 // came is held against what src/kernel-rules.ts says. Writes docs/detection.md
 // and docs/detection.svg; ends with 1 where a row is off.
 //
@@ -6,17 +6,24 @@
 // runs the rows of such a state: both write nothing.
 //
 // Two processes run the rows, each in a network namespace of its own: one on the host as it is,
-// one with the host as a kernel before Linux 6.15 shows itself (before-6.15.cjs).
+// one with the host as a kernel before Linux 6.15 shows itself (support/before-6.15.cjs).
 import { spawn } from 'node:child_process'
-import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
-import { insideNamespace, openGround } from './ground.mjs'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { jsonLines } from '../support/child.mjs'
+import { openGround } from '../support/ground.mjs'
+import { insideNamespace } from '../support/namespace.mjs'
 import { longRows, rows, shortRows } from './rows.mjs'
 
-const only = process.argv.find((argument) => argument.startsWith('--only='))?.slice(7)
-const long = process.argv.includes('--long')
-const short = process.argv.includes('--short')
-const older = process.argv.find((argument) => argument.startsWith('--older='))?.slice(8)
+const { only, long, short, older } = parseArgs({
+  options: {
+    only: { type: 'string' },
+    long: { type: 'boolean' },
+    short: { type: 'boolean' },
+    // Of the two processes, which this one is.
+    older: { type: 'string' },
+  },
+}).values
 
 const chosen = (short ? shortRows : long ? [...rows, ...longRows] : rows).filter(
   ({ state }) => only === undefined || state.includes(only),
@@ -49,10 +56,10 @@ async function everyRow() {
 
 async function resultsOf(olds, tell) {
   if (!chosen.some((row) => isOlder(row) === olds)) return
-  const hidden = fileURLToPath(new URL('before-6.15.cjs', import.meta.url))
+  const hidden = join(import.meta.dirname, '../support/before-6.15.cjs')
   const args = [...(olds ? ['--require', hidden] : []), ...process.argv.slice(1), `--older=${olds}`]
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
-  for await (const text of createInterface({ input: child.stdout })) tell(JSON.parse(text))
+  for await (const result of jsonLines(child.stdout)) tell(result)
 }
 
 async function rowsOf(olds) {

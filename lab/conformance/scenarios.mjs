@@ -1,53 +1,30 @@
 // How a row is brought into its state, when its clock starts, and what the
 // kernel's rules say of it.
-import { createRequire } from 'node:module'
 import { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-
-const require = createRequire(import.meta.url)
-const {
-  planDeadPeerTimeout,
-  setKeepalive,
-  setUserTimeout,
-  setDeadPeerTimeout,
-} = require('../../dist/index.js')
-const { unplug } = require('../../dist/testing.js')
-const { expiry, kernelDetectionTime, SWEEP_PERIOD } = require('../../dist/kernel-rules.js')
-const { aheadOfSilence, questionsOfStuckData, rtoMaxForStuckData } = require('../../dist/plan.js')
-const { systemDefaults } = require('../../dist/system-defaults.js')
-const { native } = require('../../dist/native.js')
-const { apply } = require('../../dist/apply.js')
-const { UNTOUCHED } = require('../../dist/settings.js')
+import { apply } from '../../dist/apply.js'
+import { getTcpInfo, planDeadPeerTimeout } from '../../dist/index.js'
+import { expiry, kernelDetectionTime, SWEEP_PERIOD } from '../../dist/kernel-rules.js'
+import { aheadOfSilence, questionsOfStuckData, rtoMaxForStuckData } from '../../dist/plan.js'
+import { UNTOUCHED } from '../../dist/settings.js'
+import { systemDefaults } from '../../dist/system-defaults.js'
+import { unplug } from '../../dist/testing.js'
+import { TOO_MUCH } from '../support/namespace.mjs'
+import { isStuck, set, until, windowCloses } from '../support/socket.mjs'
 
 /** Survivors are watched for so long, in seconds. */
 export const OBSERVED = 100
 
-const ESTABLISHED = 1
-const FIN_WAIT2 = 5
-
-/** What the rows need of TCP_INFO; times in milliseconds. */
-function info(socket) {
-  const { tcpInfo, fields } = native()
-  tcpInfo(socket._handle.fd)
-  return {
-    state: fields[0],
-    backoff: fields[3],
-    rto: fields[4] / 1000,
-    srtt: fields[5] / 1000,
-    unacked: fields[9],
-    notSent: fields[14],
-    lastAck: fields[23],
-    window: fields[26],
-  }
+/** What predictions start from; times in milliseconds. */
+function pathOf(socket) {
+  const { backoff, rtoUs, rttUs } = getTcpInfo(socket)
+  return { backoff, rto: rtoUs / 1000, srtt: rttUs / 1000 }
 }
 
-/** Says it to the socket, as a program would. */
-function say(socket, { keepalive, userTimeout, rtoMax, ms, slowReader }) {
-  if (keepalive) setKeepalive(socket, keepalive)
-  if (userTimeout) setUserTimeout(socket, userTimeout)
-  // No public function does this one.
-  if (rtoMax) apply(socket, { ...UNTOUCHED, rtoMax })
-  else if (ms) setDeadPeerTimeout(socket, ms, { slowReader: slowReader ?? 'keep' })
+/** Sets what a row asks for; no public function does this one alone. */
+function setRow(socket, settings) {
+  if (settings.rtoMax) apply(socket, { ...UNTOUCHED, rtoMax: settings.rtoMax })
+  else set(socket, settings)
 }
 
 function predict(set, path) {
@@ -69,21 +46,12 @@ async function exchange(socket, peer) {
   await answered
 }
 
-async function until(condition) {
-  while (!condition()) await sleep(4)
-}
-
 /** Writes until the peer, which does not read, has closed its window. */
-async function closeWindow(socket, peer) {
+function closeWindow(socket, peer) {
   peer.pause()
-  socket.write(Buffer.alloc(CLOSING))
-  await until(() => {
-    if (socket.destroyed) throw new Error('ended before its window was closed')
-    const { window, notSent } = info(socket)
-    return window === 0 && notSent > 0
-  })
+  socket.write(Buffer.alloc(TOO_MUCH))
+  return windowCloses(socket)
 }
-const CLOSING = 400_000
 
 /** One row: { predicted, measured, error }, or { predicted, alive } where it has not ended. */
 export async function run(row, ground) {
@@ -95,12 +63,12 @@ export async function run(row, ground) {
   const failed = new Promise((resolve) => {
     socket.once('error', (error) => resolve({ error, at: performance.now() }))
   })
-  say(socket, row.set)
+  setRow(socket, row.set)
   if (!connecting) {
     socket.resume()
     await exchange(socket, peer)
   }
-  const path = connecting ? {} : info(socket)
+  const path = connecting ? {} : pathOf(socket)
   const { start, predicted } = await STATES[row.state]({ row, socket, peer, path, ground })
   const result = await Promise.race([failed, observe(row)])
   if (result) {
@@ -159,7 +127,7 @@ const STATES = {
 
   async 'we have ended, idle'({ row, socket, path }) {
     socket.end()
-    await until(() => info(socket).state === FIN_WAIT2)
+    await until(() => getTcpInfo(socket).state === 'FIN_WAIT2')
     unplug(socket)
     return { start: performance.now(), predicted: predict(row.set, path).idle }
   },
@@ -188,12 +156,16 @@ const STATES = {
     const closed = performance.now()
     await sleep(row.closedFor * 1000)
     // From the last answer on, which is the last sign of life.
-    await until(() => info(socket).lastAck < 50)
-    const { backoff, rto, srtt, lastAck } = info(socket)
+    await until(() => getTcpInfo(socket).lastAckReceivedMs < 50)
+    const path = pathOf(socket)
+    const { lastAckReceivedMs } = getTcpInfo(socket)
     unplug(socket)
-    const { zeroWindow } = predict(row.set, { backoff, rto, srtt })
+    const { zeroWindow } = predict(row.set, path)
     const fromClosing = row.set.userTimeout || row.set.slowReader === 'end'
-    return { start: fromClosing ? closed : performance.now() - lastAck, predicted: zeroWindow }
+    return {
+      start: fromClosing ? closed : performance.now() - lastAckReceivedMs,
+      predicted: zeroWindow,
+    }
   },
 
   async 'zero window, alive'({ row, socket, peer, path }) {
@@ -232,15 +204,14 @@ async function runClosedUponData(row, ground) {
     const failed = new Promise((resolve) => {
       socket.once('error', (error) => resolve({ error, at: performance.now() }))
     })
-    say(socket, row.set)
+    setRow(socket, row.set)
     socket.resume()
-    socket.write(Buffer.alloc(CLOSING))
+    socket.write(Buffer.alloc(TOO_MUCH))
     candidates.push({ socket, peer, failed, since: performance.now() })
   }
   const inState = ({ socket, since }) => {
     if (socket.destroyed || performance.now() - since < 3000) return false
-    const { window, unacked, lastAck } = info(socket)
-    return window === 0 && unacked > 0 && lastAck < 50
+    return isStuck(socket) && getTcpInfo(socket).lastAckReceivedMs < 50
   }
   for (let i = 0; i < 60; i++) await add()
   let found
@@ -255,8 +226,8 @@ async function runClosedUponData(row, ground) {
     peer.destroy()
   }
   if (!found) throw new Error('no connection came into that state within a minute')
-  const { lastAck, rto, srtt } = info(found.socket)
-  const start = performance.now() - lastAck
+  const { rto, srtt } = pathOf(found.socket)
+  const start = performance.now() - getTcpInfo(found.socket).lastAckReceivedMs
   const stuck = start - found.since
   unplug(found.socket)
   const { error, at } = (await Promise.race([found.failed, observe(row)])) ?? {}
@@ -316,13 +287,13 @@ async function live(row, ground) {
   let error
   let silence = 0
   const listening = setInterval(() => {
-    if (!socket.destroyed) silence = info(socket).lastAck
+    if (!socket.destroyed) silence = getTcpInfo(socket).lastAckReceivedMs
   }, 250)
   socket.on('close', () => clearInterval(listening))
   socket.on('error', ({ code, syscall }) => {
     error = `${code}, ${syscall}, after ${(silence / 1000).toFixed(1)} s without an answer`
   })
-  say(socket, row.set)
+  setRow(socket, row.set)
   socket.resume()
   await exchange(socket, peer)
   const start = performance.now()
@@ -341,7 +312,7 @@ async function live(row, ground) {
 const LIVES = {
   async 'alive, quiet'(socket, peer, time) {
     while (time() && !socket.destroyed) await sleep(500)
-    if (socket.destroyed || info(socket).state !== ESTABLISHED) return false
+    if (socket.destroyed || getTcpInfo(socket).state !== 'ESTABLISHED') return false
     await exchange(socket, peer)
     return true
   },

@@ -3,11 +3,11 @@ import { spawn, spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { text } from 'node:stream/consumers'
-import { fileURLToPath } from 'node:url'
+import { endOf, turns } from '../support/child.mjs'
+import { UNSHARE } from '../support/namespace.mjs'
 
-const here = (name) => fileURLToPath(new URL(name, import.meta.url))
-const TOGETHER = 7
+const here = (name) => join(import.meta.dirname, name)
+const inTurn = turns(7)
 const TOO_LONG_MS = 90_000
 
 /** Ways to run a program: without the library, and with it in two kinds of settings. */
@@ -34,9 +34,9 @@ export const WAYS = {
   },
 }
 
-const NAMESPACE = process.getuid?.() === 0 ? ['--net'] : ['--user', '--map-root-user', '--net']
-export const hasNamespaces =
-  spawnSync('unshare', [...NAMESPACE, 'sh', here('ground.sh'), 'two-hosts', 'true']).status === 0
+const network = (ground) => [...UNSHARE, '--kill-child', 'sh', here('network.sh'), ground]
+const [unshare, ...wantsAll] = [...network('two-hosts'), 'true']
+export const hasNamespaces = spawnSync(unshare, wantsAll).status === 0
 
 const scratch = mkdtempSync(join(tmpdir(), 'differences-'))
 process.on('exit', () => rmSync(scratch, { recursive: true, force: true }))
@@ -49,24 +49,9 @@ const made = spawnSync('openssl', [
 ])
 export const hasTls = made.status === 0
 
-/** At most so many batches run at once. */
-const waiting = []
-let free = TOGETHER
-async function turn(work) {
-  if (free > 0) free--
-  else await new Promise((resolve) => waiting.push(resolve))
-  try {
-    return await work()
-  } finally {
-    const next = waiting.shift()
-    if (next === undefined) free++
-    else next()
-  }
-}
-
 /** The outcome of each cell, in order. All cells are of the same ground. */
 export async function runBatch(node, way, cells) {
-  const { outcomes, strays, problem } = await turn(() => runOnce(node, way, cells))
+  const { outcomes, strays, problem } = await inTurn(() => runOnce(node, way, cells))
   if (strays?.length === 0) return outcomes
   // Whose exception, whose end of the process was it? Each by itself.
   if (cells.length > 1) {
@@ -79,9 +64,7 @@ async function runOnce(node, way, cells) {
   const { flags, env } = WAYS[way]
   const ground = cells[0].buffers
   const twoHosts = ground === 'two-hosts'
-  const inside = hasNamespaces
-    ? ['unshare', ...NAMESPACE, '--kill-child', 'sh', here('ground.sh'), ground]
-    : []
+  const inside = hasNamespaces ? network(ground) : []
   const [command, ...args] = [...inside, node, ...flags, here('subject.mjs')]
   const { NODE_OPTIONS: _, ...inherited } = process.env
   const child = spawn(command, args, {
@@ -98,11 +81,7 @@ async function runOnce(node, way, cells) {
   })
   child.stdin.on('error', () => {})
   child.stdin.end(JSON.stringify(cells))
-  const ended = new Promise((resolve) =>
-    child.on('close', (code, signal) => resolve(signal ?? code)),
-  )
-  const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)])
-  const code = await ended
+  const { code, signal, stdout, stderr } = await endOf(child)
   if (code === 0) return JSON.parse(stdout)
-  return { problem: `the process ended with ${code}: ${stderr.slice(-600)}` }
+  return { problem: `the process ended with ${signal ?? code}: ${stderr.slice(-600)}` }
 }

@@ -1,6 +1,7 @@
 // What is printed, and docs/differences.md.
 import { writeFileSync } from 'node:fs'
 import { release } from 'node:os'
+import { table } from '../support/words.mjs'
 import { COMES, protocolOf, READERS } from './cells.mjs'
 import { textOf } from './compare.mjs'
 
@@ -56,7 +57,7 @@ function document(runs, skipped) {
   const ways = [...new Set(results.map(({ way }) => way))]
   return `# What differs from plain Node
 
-Made by \`npm run differences -- --write\` on Linux ${release()}. One program runs without the library and with
+Made by \`npm run lab -- differences --write\` on Linux ${release()}. One program runs without the library and with
 \`--require tcp-keepalive/register\`, in processes of their own, and everything that it can see is compared: the bytes that its consumer
 gets, events and their order, errors (code, syscall, message), rejections, uncaught exceptions, the end of the process. Times are
 not compared; after 5.5 s (a dead peer: 7 s) in which nothing comes it is "still waiting". Node does not always do the same twice:
@@ -70,25 +71,13 @@ what differs is run again, and counts if Node alone did not end so in as many as
 
 The sensible combinations are ${cells.length}.${[...skipped].map(([why, many]) => ` Not run: ${many} (${why}).`).join('')}
 
-| | compared | the same | dead peers | … as Node alone ends them | other differences |
-|---|---:|---:|---:|---:|---:|
-${runs
-  .map(({ version, results }) => {
-    const same = of(results, 'same').length
-    const dead = of(results, 'dead peer').length
-    const alone = of(results, 'Node alone').length
-    const rest = results.length - same - dead - alone
-    return `| Node ${version.slice(1)} | ${results.length} | ${same} | ${dead} | ${alone} | ${rest} |`
-  })
-  .join('\n')}
+${counts(runs)}
 
 ## Dead peers
 
 Node alone was still waiting, and does so for a quarter of an hour or for ever. With the library the error comes; a consumer at work
 has had all the data before it.
 
-| what comes | over | without | with the library | |
-|---|---|---|---|---:|
 ${deaths(runs)}
 
 ## Dead peers, as Node alone ends them
@@ -105,8 +94,20 @@ ${alone(runs)}
 Where Node's own read or write races with what arrives, it does not do the same each time. What differed in one run, and not in
 those after it, is listed as well.
 
-${others.length === 0 ? 'None.' : table(others)}
+${others.length === 0 ? 'None.' : tableOf(others)}
 `
+}
+
+function counts(runs) {
+  const head = ['compared', 'the same', 'dead peers', '… as Node alone ends them']
+  const rows = runs.map(({ version, results }) => {
+    const [same, dead, alone] = ['same', 'dead peer', 'Node alone'].map(
+      (verdict) => of(results, verdict).length,
+    )
+    const rest = results.length - same - dead - alone
+    return [`Node ${version.slice(1)}`, results.length, same, dead, alone, rest]
+  })
+  return table(['', ...head, 'other differences'], rows, 'lrrrrr')
 }
 
 function alone(runs) {
@@ -125,15 +126,17 @@ function alone(runs) {
 function deaths(runs) {
   const rows = new Map()
   for (const { cell, outcomes } of runs.flatMap(({ results }) => of(results, 'dead peer'))) {
-    const key = `| ${cell.comes} | ${protocolOf(cell)} | still waiting`
+    const key = `${cell.comes} | ${protocolOf(cell)} | still waiting`
     const row = rows.get(key) ?? { errors: new Set(), many: 0 }
     row.many++
     for (const { log } of outcomes) row.errors.add(errorIn(log))
     rows.set(key, row)
   }
-  return [...rows]
-    .map(([key, { errors, many }]) => `${key} | ${[...errors].join(', ')} | ${many} |`)
-    .join('\n')
+  return table(
+    ['what comes | over | without', 'with the library', ''],
+    [...rows].map(([key, { errors, many }]) => [key, [...errors].join(', '), many]),
+    'lllr',
+  )
 }
 
 function errorIn(log) {
@@ -144,14 +147,17 @@ function errorIn(log) {
   )
 }
 
-function table(others) {
+function tableOf(others) {
   const shown = (outcomes) =>
     [...new Set(outcomes.map((one) => `${textOf(one)} (${one.bytes} bytes)`))]
       .join(' — ')
       .replaceAll('|', '\\|')
-  const lines = others.map(
-    ({ version, cell, way, plain, outcomes }) =>
-      `| ${version} | ${cell.name} | ${way} | ${shown(plain)} | ${shown(outcomes)} |`,
-  )
-  return `| Node | | set | without | with |\n|---|---|---|---|---|\n${lines.join('\n')}`
+  const rows = others.map(({ version, cell, way, plain, outcomes }) => [
+    version,
+    cell.name,
+    way,
+    shown(plain),
+    shown(outcomes),
+  ])
+  return table(['Node', '', 'set', 'without', 'with'], rows)
 }

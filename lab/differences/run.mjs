@@ -1,4 +1,4 @@
-// npm run differences: what a program sees with the library and without, over who reads, what
+// npm run lab -- differences: what a program sees with the library and without, over who reads, what
 // comes, how much lies in the kernel, and the protocol. Ends with 1 where anything differs but
 // dead peers.
 //
@@ -8,17 +8,27 @@
 //     --write               all versions, and docs/differences.md
 //
 // Optional: UNDICI_6 and UNDICI_7 name folders in which npm's undici of that version is installed.
-import { execFileSync } from 'node:child_process'
+import { parseArgs } from 'node:util'
+import { findNode, versionOf } from '../support/node.mjs'
 import { hasNamespaces, hasTls, runBatch, WAYS } from './batch.mjs'
 import { allCells, isDead, shortCells } from './cells.mjs'
 import { judge } from './compare.mjs'
 import { print, write } from './report.mjs'
 
-const named = (name) => process.argv.find((arg) => arg.startsWith(name))?.slice(name.length)
-const short = process.argv.includes('--short')
-const writes = process.argv.includes('--write')
-const only = named('--only=')
-const versions = named('--nodes=')?.split(',') ?? (writes ? ['20', '22', '24', '26'] : [undefined])
+const {
+  short,
+  only,
+  write: writes,
+  nodes,
+} = parseArgs({
+  options: {
+    short: { type: 'boolean' },
+    only: { type: 'string' },
+    write: { type: 'boolean' },
+    nodes: { type: 'string' },
+  },
+}).values
+const versions = nodes?.split(',') ?? (writes ? ['20', '22', '24', '26'] : [undefined])
 
 const CROWD = short ? 40 : 28
 /** What seems to differ is run again so often: Node does not always do the same twice. */
@@ -38,7 +48,8 @@ const cells = (short ? shortCells() : allCells())
 
 const runs = []
 for (const version of versions) {
-  const node = version === undefined ? process.execPath : nodeFromNpm(version)
+  const node = version === undefined ? process.execPath : findNode(version)
+  if (node === undefined) throw new Error(`No Node ${version}: name it by NODE${version}.`)
   const began = Date.now()
   const results = await compare(node)
   const seconds = Math.round((Date.now() - began) / 1000)
@@ -143,15 +154,4 @@ function groupBy(list) {
     groups.get(key).push(cell)
   }
   return groups
-}
-
-function nodeFromNpm(version) {
-  const args = ['--yes', '--ignore-scripts=false', '--package', `node@${version}`, '--']
-  return execFileSync('npx', [...args, 'node', '-p', 'process.execPath'], {
-    encoding: 'utf8',
-  }).trim()
-}
-
-function versionOf(node) {
-  return execFileSync(node, ['--version'], { encoding: 'utf8' }).trim()
 }

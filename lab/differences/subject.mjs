@@ -2,9 +2,9 @@
 // from stdin, writes what the program saw in each, as JSON. Nothing here knows the library.
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { execSync, spawn } from 'node:child_process'
+import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { COMES } from './cells.mjs'
 import { open } from './protocols.mjs'
 
@@ -38,7 +38,7 @@ for (const event of ['uncaughtException', 'unhandledRejection']) {
 const [command, ...args] = [
   ...(process.env.PEER?.split(' ') ?? []),
   process.execPath,
-  fileURLToPath(new URL('peer.mjs', import.meta.url)),
+  join(import.meta.dirname, 'peer.mjs'),
 ]
 const { NODE_OPTIONS: _, ...env } = process.env
 const peer = spawn(command, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], env })

@@ -1,23 +1,18 @@
 // One connection whose peer becomes unreachable in one of many ways: when, and with what error.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { detectionTime, getTcpInfo } from '../../dist/index.js'
-import { say } from './crowd.mjs'
-
-const TOO_MUCH = 400_000
+import { TOO_MUCH } from '../support/namespace.mjs'
+import { set, windowCloses } from '../support/socket.mjs'
 
 /** Brings the socket into the state: `before` the path changes, or `after` it. */
 const STATES = {
   idle: {},
   'in flight': { after: (socket) => socket.write('x') },
   'zero window': {
-    async before(socket, peer) {
+    before(socket, peer) {
       peer.pause()
       socket.write(Buffer.alloc(TOO_MUCH))
-      for (;;) {
-        const { sendWindowBytes, notSentBytes } = getTcpInfo(socket)
-        if (sendWindowBytes === 0 && notSentBytes > 0) return
-        await sleep(4)
-      }
+      return windowCloses(socket)
     },
   },
 }
@@ -25,11 +20,11 @@ const STATES = {
 const CLOCKS = { idle: 'idle', 'in flight': 'unacknowledged', 'zero window': 'zeroWindow' }
 
 /** `happen()` makes the peer unreachable. */
-export async function alone({ set, state, wait = 20_000 }, { socket, peer }, happen) {
+export async function alone({ set: settings, state, wait = 20_000 }, { socket, peer }, happen) {
   const failed = new Promise((resolve) => {
     socket.once('error', (error) => resolve({ error, at: performance.now() }))
   })
-  const plan = say(socket, set)
+  const plan = set(socket, settings)
   socket.resume()
   peer?.resume()
   socket.write('x')

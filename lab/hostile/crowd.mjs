@@ -1,18 +1,9 @@
 // Many live connections on a bad path: how many are given up, and with what.
 import { setTimeout as sleep } from 'node:timers/promises'
-import { getTcpInfo, setDeadPeerTimeout, setKeepalive, setUserTimeout } from '../../dist/index.js'
+import { getTcpInfo } from '../../dist/index.js'
+import { TOO_MUCH } from '../support/namespace.mjs'
+import { isStuck, set } from '../support/socket.mjs'
 import { transferLoss } from './theory.mjs'
-
-/** More than both ends' small buffers hold (scripts/conformance/ground.mjs). */
-const TOO_MUCH = 400_000
-
-/** Says it to the socket, and gives back what is in force then. */
-export function say(socket, { ms, slowReader, keepalive, userTimeout }) {
-  if (ms) return setDeadPeerTimeout(socket, ms, { slowReader: slowReader ?? 'keep' })
-  if (keepalive) setKeepalive(socket, keepalive)
-  if (userTimeout) setUserTimeout(socket, userTimeout)
-  return { ...keepalive, userTimeout: userTimeout ?? 0, silence: 0 }
-}
 
 /**
  * `row.many` connections over a clean path, which then becomes `row.path` for `row.seconds`
@@ -31,7 +22,7 @@ export async function crowd(row, ground) {
   let plan
   for (const { socket, peer } of ends) {
     socket.on('error', (error) => errors.push(error))
-    plan = say(socket, row.set)
+    plan = set(socket, row.set)
     socket.resume()
     peer.resume()
   }
@@ -53,13 +44,6 @@ export async function crowd(row, ground) {
 }
 
 const CLEAN = { jitter: 0, loss: 0, ours: 0, theirs: 0, duplicate: 0 }
-
-/** Its window has closed upon data in flight. */
-function isStuck(socket) {
-  if (socket.destroyed) return false
-  const { sendWindowBytes, unacknowledgedSegments } = getTcpInfo(socket)
-  return sendWindowBytes === 0 && unacknowledgedSegments > 0
-}
 
 async function warm({ socket, peer }) {
   for (let i = 0; i < 5; i++) {

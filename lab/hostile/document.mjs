@@ -1,5 +1,6 @@
 // docs/hostile-network.md.
 import { planDeadPeerTimeout } from '../../dist/index.js'
+import { table } from '../support/words.mjs'
 import { LONG } from './rows.mjs'
 import { closedWindowLoss, idleLoss, transferLoss } from './theory.mjs'
 
@@ -22,47 +23,42 @@ const QUESTIONS = [
 ]
 
 function survives() {
-  const lines = [5000, 10_000, 20_000, 60_000].flatMap((ms) =>
+  const rows = [5000, 10_000, 20_000, 60_000].flatMap((ms) =>
     QUESTIONS.map(([question, answer]) => {
       const plan = planDeadPeerTimeout(ms)
       const chances = LOSSES.map((loss) => answer(plan, { loss })).map(chance)
       const { idle, interval, count } = plan
       const title = question.startsWith('idle') ? `**${ms}** (${idle}/${interval}/${count})` : ''
-      return `| ${[title, question, ...chances].join(' | ')} |`
+      return [title, question, ...chances]
     }),
   )
-  return `| ms (idle/interval/count) | given up although alive, by chance | ${LOSSES.map((loss) => `loss ${100 * loss} %`).join(' | ')} |
-|---|---|${'---:|'.repeat(LOSSES.length)}
-${lines.join('\n')}`
+  const losses = LOSSES.map((loss) => `loss ${100 * loss} %`)
+  const head = ['ms (idle/interval/count)', 'given up although alive, by chance', ...losses]
+  return table(head, rows, `ll${'r'.repeat(LOSSES.length)}`)
 }
 
-function table(results, title) {
-  const lines = results.map(
-    ({ cells, fine }) => `| ${cells.join(' | ')} | ${fine ? '' : '**Off.**'} |`,
-  )
-  return `| state | set | ${title} | predicted | measured | | |
-|---|---|---|---:|---:|---|---|
-${lines.join('\n')}`
+function tableOf(results, title) {
+  const rows = results.map(({ cells, fine }) => [...cells, fine ? '' : '**Off.**'])
+  return table(['state', 'set', title, 'predicted', 'measured', '', ''], rows, 'lllrrll')
 }
 
 /** Both families and all three programs in one line, where they are alike. */
 function firewalls(results) {
   const lines = new Map()
   for (const { row, cells, fine } of results) {
-    const name = `| ${row.state} | ${row.answer} |`
+    const name = `${row.state} | ${row.answer}`
     const entry = lines.get(name) ?? { errors: new Set(), rows: 0, fine: 0 }
     entry.errors.add(cells[5])
     entry.rows++
     if (fine) entry.fine++
     lines.set(name, entry)
   }
-  return `| state | the firewall answers | error | as predicted |
-|---|---|---|---:|
-${[...lines]
-  .map(
-    ([name, { errors, rows, fine }]) => `${name} ${[...errors].join('; ')} | ${fine} of ${rows} |`,
-  )
-  .join('\n')}`
+  const rows = [...lines].map(([name, { errors, rows, fine }]) => [
+    name,
+    [...errors].join('; '),
+    `${fine} of ${rows}`,
+  ])
+  return table(['state | the firewall answers', 'error', 'as predicted'], rows, 'llr')
 }
 
 export function document(results, links, where, long) {
@@ -70,8 +66,8 @@ export function document(results, links, where, long) {
   const right = results.filter(({ fine }) => fine).length
   return `# On a hostile network
 
-Made by \`npm run hostile\` on ${where}: ${right} of ${results.length} rows as predicted.
-Every path is a TUN device with a forwarder (scripts/conformance/link.py), every host a network namespace.
+Made by \`npm run lab -- hostile\` on ${where}: ${right} of ${results.length} rows as predicted.
+Every path is a TUN device with a forwarder (lab/support/link.py), every host a network namespace.
 ${links}
 
 ## What loss a time survives
@@ -81,7 +77,7 @@ A live peer is given up when every question stays unanswered: with a loss of *p*
 retransmission that fits into the time, which double; behind a closed window (\`'keep'\`), its probes, at most one a
 second; at worst the window has closed upon data in flight, where fewer fit in (detection.md). Before Linux 6.15
 it is six, however far apart.
-**From theory (scripts/hostile/theory.mjs)**, at an RTT of 20 ms, each packet lost by itself:
+**From theory (lab/hostile/theory.mjs)**, at an RTT of 20 ms, each packet lost by itself:
 
 ${survives()}
 
@@ -94,7 +90,7 @@ next to nothing: TCP asks a window that is closed for long once a second at most
 
 Given up within 150 s, of so many.
 
-${table(of('loss', 'transfers', 'links'), 'path')}
+${tableOf(of('loss', 'transfers', 'links'), 'path')}
 
 ${long}
 
@@ -109,7 +105,7 @@ ${firewalls(of('firewall'))}
 
 Between two hosts:
 
-${table(of('addresses'), 'what happens')}
+${tableOf(of('addresses'), 'what happens')}
 `
 }
 
@@ -118,11 +114,11 @@ export function longPart(results, links, where) {
   const parts = Object.entries(LONG).map(([group, { title }]) => {
     const bySweep = results.find((result) => result.group === group && result.bySweep)?.bySweep ?? 0
     const rows = results.filter((result) => result.group === group && result.cells)
-    return `${title} The sweep has ended ${bySweep} of them; what is left was the kernel's verdict.\n\n${table(rows, 'path')}`
+    return `${title} The sweep has ended ${bySweep} of them; what is left was the kernel's verdict.\n\n${tableOf(rows, 'path')}`
   })
   return `## Measured: peers that do not read for ten minutes
 
-Made by \`npm run hostile -- --long\` on ${where}. ${links}
+Made by \`npm run lab -- hostile --long\` on ${where}. ${links}
 *Predicted*: where no window closes upon data in flight, to where each does. *Data stuck in*: so many were in
 that state at the end. "Nothing set" is plain Node on the same path. (With
 TCP_RTO_MAX_MS the kernel ends stuck data where one answer is lost while the event loop is held up for more than 1.2

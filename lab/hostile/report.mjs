@@ -2,7 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { release } from 'node:os'
 import { isDeadPeerError } from '../../dist/index.js'
-import { inWords, seconds } from '../conformance/report.mjs'
+import { inWords, seconds } from '../support/words.mjs'
 import { document, longPart } from './document.mjs'
 import { closedWindowLoss, idleLoss } from './theory.mjs'
 

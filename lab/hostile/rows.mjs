@@ -1,7 +1,7 @@
 // What is tried; every group in a network namespace of its own, all its rows at once.
 //
 // set: what the program says; state: what the connection is doing (crowd.mjs, alone.mjs)
-// rtt: ms; path: what the link does to the packets (scripts/conformance/link.py)
+// rtt: ms; path: what the link does to the packets (support/link.py)
 import { setTimeout as sleep } from 'node:timers/promises'
 
 const keep = (ms) => ({ ms, slowReader: 'keep' })

@@ -1,4 +1,4 @@
-// npm run hostile: live connections on lossy, disordered and flapping paths, dead ones behind
+// npm run lab -- hostile: live connections on lossy, disordered and flapping paths, dead ones behind
 // firewalls and moved addresses; what theory says (theory.mjs) beside what came. Each group
 // of rows runs in a network namespace of its own, side by side. Writes
 // docs/hostile-network.md; ends with 1 where a row is off.
@@ -7,16 +7,23 @@
 // --long takes 25 minutes: peers that do not read for ten minutes, and that part of the page.
 import { spawn } from 'node:child_process'
 import { setPriority } from 'node:os'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
-import { insideNamespace, openGround } from '../conformance/ground.mjs'
+import { parseArgs } from 'node:util'
+import { jsonLines } from '../support/child.mjs'
+import { openGround } from '../support/ground.mjs'
+import { insideNamespace } from '../support/namespace.mjs'
 import { GROUPS, isShort, LONG } from './rows.mjs'
 
-const short = process.argv.includes('--short')
-const named = (name) => process.argv.find((arg) => arg.startsWith(name))?.slice(name.length)
-const only = named('--only=')
-const long = process.argv.includes('--long')
-const inside = named('--inside=')
+const { short, only, long, inside } = parseArgs({
+  options: {
+    short: { type: 'boolean' },
+    only: { type: 'string' },
+    long: { type: 'boolean' },
+    // The group that this process runs.
+    inside: { type: 'string' },
+  },
+}).values
 
 if (inside === undefined) await everyGroup()
 else if (insideNamespace()) await oneGroup(LONG[inside]?.rows ?? GROUPS[inside])
@@ -51,7 +58,7 @@ async function oneAfterTheOther(names) {
 
 /** A group that fails as a whole is one result that is off. */
 async function resultsOf(group) {
-  const hidden = fileURLToPath(new URL('../conformance/before-6.15.cjs', import.meta.url))
+  const hidden = join(import.meta.dirname, '../support/before-6.15.cjs')
   const flags = LONG[group]?.older ? ['--require', hidden] : []
   const args = [...flags, ...process.argv.slice(1), `--inside=${group}`]
   // The debug log says which ones the sweep has ended.
@@ -63,7 +70,7 @@ async function resultsOf(group) {
     if (/: (silent|stalled) for /.test(text)) bySweep++
     if (!/^TCP-KEEPALIVE /.test(text)) console.error(text)
   })
-  for await (const text of createInterface({ input: child.stdout })) results.push(JSON.parse(text))
+  for await (const result of jsonLines(child.stdout)) results.push(result)
   if (long && bySweep > 0) results.push({ group, bySweep })
   return results.length > 0 ? results : [{ fine: false, cells: [group, 'has not run at all'] }]
 }

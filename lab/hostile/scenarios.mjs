@@ -1,6 +1,8 @@
 // A row's way: many live connections, one behind a firewall, or one between two hosts.
 import { spawn } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { UNSHARE } from '../support/namespace.mjs'
 import { alone } from './alone.mjs'
 import { crowd } from './crowd.mjs'
 
@@ -16,14 +18,13 @@ async function behindFirewall(row, ground) {
   return alone(row, connection, () => ground.change(row.port, firewall))
 }
 
-/** In namespaces of its own, for what happens to an address or a cable (test/support/two-hosts.sh). */
+/** In namespaces of its own, for what happens to an address or a cable (support/two-hosts.sh). */
 async function betweenHosts(row) {
-  const file = (path) => fileURLToPath(new URL(path, import.meta.url))
-  const args = [file('../../test/support/two-hosts.sh'), process.execPath, file('host.mjs')]
-  const child = spawn('unshare', ['--net', 'sh', ...args, JSON.stringify(row)], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  let answer = ''
-  for await (const text of child.stdout) answer += text
-  return JSON.parse(answer)
+  const file = (path) => join(import.meta.dirname, path)
+  const [command, ...args] = [
+    ...[...UNSHARE, 'sh', file('../support/two-hosts-listening.sh')],
+    ...[process.execPath, file('host.mjs'), JSON.stringify(row)],
+  ]
+  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+  return JSON.parse(await text(child.stdout))
 }

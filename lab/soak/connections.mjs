@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { connect, createServer } from 'node:net'
 import { connect as connectTls, createServer as createTlsServer } from 'node:tls'
 import { setDeadPeerTimeout } from '../../dist/index.js'
+import { TOO_MUCH } from '../support/namespace.mjs'
 
 /** How many of a hundred connections are which. */
 const KINDS = [
@@ -22,9 +23,6 @@ const TLS_CLIENT = {
   checkServerIdentity: () => undefined,
   pskCallback: () => ({ psk, identity: 'soak' }),
 }
-
-/** More than the small buffers of both ends hold (run.mjs). */
-export const TOO_MUCH = 400_000
 
 /** So many connect at the same time. */
 const AT_ONCE = 100

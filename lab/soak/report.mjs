@@ -1,11 +1,12 @@
 // What a soak prints, and what memory and descriptors it began and ended with.
 import { readdirSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { gc } from '../support/gc.mjs'
 
 export async function holdings() {
   for (let i = 0; i < 5; i++) {
     await sleep(200)
-    globalThis.gc()
+    gc()
   }
   const { rss, heapUsed, external } = process.memoryUsage()
   return { rss, heap: heapUsed + external, descriptors: readdirSync('/proc/self/fd').length }

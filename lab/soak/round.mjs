@@ -1,6 +1,7 @@
 // One life of all connections: they open, talk, some die, the rest is asked, all close.
 import { setTimeout as sleep } from 'node:timers/promises'
-import { openConnections, peerSays, say, TOO_MUCH } from './connections.mjs'
+import { TOO_MUCH } from '../support/namespace.mjs'
+import { openConnections, peerSays, say } from './connections.mjs'
 import { cut, faultOfDead, faultOfLiving, STATES } from './victims.mjs'
 
 /** Of all connections; the rest talks. */

@@ -1,4 +1,4 @@
-// npm run soak -- --connections N --minutes M [--seed S]: connections with traffic, a tenth of
+// npm run lab -- soak --connections N --minutes M [--seed S]: connections with traffic, a tenth of
 // them unplugged at random moments and in random states, two fifths of these plugged in
 // again in time. Ends with 1 where a dead one is no error within its window, a live one
 // is touched, or memory or descriptors do not end where they began.
@@ -6,10 +6,11 @@
 // One process holds both ends of every connection, in a network namespace of its own.
 import { spawnSync } from 'node:child_process'
 import { subscribe } from 'node:diagnostics_channel'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { parseArgs } from 'node:util'
-import { insideNamespace } from '../conformance/ground.mjs'
+import { insideNamespace, smallBuffers } from '../support/namespace.mjs'
+import { generator } from '../support/random.mjs'
 import { holdings, leftOver, table } from './report.mjs'
 import { round } from './round.mjs'
 
@@ -34,9 +35,7 @@ if (insideNamespace()) await main()
 
 async function main() {
   spawnSync('ip', ['link', 'set', 'lo', 'up'], { stdio: 'inherit' })
-  // So that a window closes within milliseconds and not after megabytes.
-  writeFileSync('/proc/sys/net/ipv4/tcp_rmem', '4096 65536 65536')
-  writeFileSync('/proc/sys/net/ipv4/tcp_wmem', '4096 65536 131072')
+  smallBuffers()
   const limits = readFileSync('/proc/self/limits', 'utf8')
   const [, limit] = /Max open files +(\S+)/.exec(limits)
   const wanted = 2 * count + 100
@@ -66,15 +65,4 @@ async function main() {
   for (const fault of faults.slice(0, 20)) console.log('OFF', fault)
   console.log(faults.length === 0 ? 'all as promised' : `${faults.length} OFF`)
   process.exit(faults.length === 0 ? 0 : 1)
-}
-
-/** mulberry32: the same seed chooses the same victims, states and moments. */
-function generator(start) {
-  let state = start
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
 }

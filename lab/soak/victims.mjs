@@ -2,7 +2,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { getTcpInfo, isDeadPeerError } from '../../dist/index.js'
 import { unplug } from '../../dist/testing.js'
-import { peerSays, quiet, say, TOO_MUCH } from './connections.mjs'
+import { TOO_MUCH } from '../support/namespace.mjs'
+import { until, windowCloses } from '../support/socket.mjs'
+import { peerSays, quiet, say } from './connections.mjs'
 
 const now = () => performance.now()
 
@@ -16,15 +18,6 @@ function lastSign({ own }) {
 /** Nothing under way, so that a state is nothing but itself. */
 async function settled(connection) {
   while (!quiet(connection) || getTcpInfo(connection.own).unacknowledgedSegments > 0) await sleep(5)
-}
-
-/** Until `from` has more to send than `to`, which does not read, has room for. */
-async function windowCloses(from) {
-  for (;;) {
-    const { sendWindowBytes, notSentBytes } = getTcpInfo(from)
-    if (sendWindowBytes === 0 && notSentBytes > 0) return now()
-    await sleep(4)
-  }
 }
 
 /** Every state: pulls the cable, and says since when the peer is silent and what RTT adds. */
@@ -44,7 +37,8 @@ export const STATES = {
   async 'zero window'(connection) {
     connection.peer.pause()
     say(connection, TOO_MUCH)
-    const closed = await windowCloses(connection.own)
+    await windowCloses(connection.own)
+    const closed = now()
     const { rttUs, rtoUs } = getTcpInfo(connection.own)
     const since = connection.slowReader === 'end' ? closed : lastSign(connection)
     return {
@@ -66,7 +60,7 @@ export const STATES = {
   async 'we have ended'(connection) {
     connection.own.end()
     connection.saidAll = true
-    while (getTcpInfo(connection.own).state !== 'FIN_WAIT2') await sleep(4)
+    await until(() => getTcpInfo(connection.own).state === 'FIN_WAIT2')
     const since = lastSign(connection)
     return { plugIn: unplug(connection.own), since, added: 0 }
   },
@@ -74,7 +68,7 @@ export const STATES = {
   async 'they have ended'(connection) {
     connection.peer.end()
     connection.peerSaidAll = true
-    while (!connection.own.readableEnded) await sleep(4)
+    await until(() => connection.own.readableEnded)
     const since = lastSign(connection)
     return { plugIn: unplug(connection.own), since, added: 0 }
   },

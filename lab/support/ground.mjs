@@ -1,25 +1,10 @@
 // Where the connections are made: a network namespace of its own with loopback
 // and a path whose delay and loss can be chosen (link.py).
-import { spawn, spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
-import { fileURLToPath } from 'node:url'
-
-const INSIDE = 'TCP_KEEPALIVE_CONFORMANCE'
-
-/** Runs this program again inside a namespace; true where it is inside already. */
-export function insideNamespace() {
-  if (process.env[INSIDE]) return true
-  const flags = process.getuid() === 0 ? ['--net'] : ['--user', '--map-root-user', '--net']
-  const { status } = spawnSync(
-    'unshare',
-    [...flags, process.execPath, ...process.execArgv, ...process.argv.slice(1)],
-    { stdio: 'inherit', env: { ...process.env, [INSIDE]: '1' } },
-  )
-  process.exitCode = status ?? 1
-  return false
-}
+import { join } from 'node:path'
+import { smallBuffers } from './namespace.mjs'
 
 const OURS = { 4: '10.77.0.1', 6: 'fd77::1' }
 const THEIRS = { 4: '10.77.0.2', 6: 'fd77::2' }
@@ -30,7 +15,7 @@ const SILENT = 20_099
 
 export async function openGround() {
   const python = process.env.PYTHON ?? 'python3'
-  const script = fileURLToPath(new URL('link.py', import.meta.url))
+  const script = join(import.meta.dirname, 'link.py')
   const link = spawn(python, [script, 'tun0', OURS[4], THEIRS[4], OURS[6], THEIRS[6]], {
     stdio: ['pipe', 'pipe', 'inherit'],
   })
@@ -38,9 +23,7 @@ export async function openGround() {
     once(link.stdout, 'data'),
     once(link, 'exit').then(() => Promise.reject(new Error(`${python} ${script} has ended`))),
   ])
-  // Small buffers, so that a window closes within milliseconds and not after megabytes.
-  writeFileSync('/proc/sys/net/ipv4/tcp_rmem', '4096 65536 65536')
-  writeFileSync('/proc/sys/net/ipv4/tcp_wmem', '4096 65536 131072')
+  smallBuffers()
 
   const servers = new Map()
   const peers = new Map()

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { getKeepalive, getTcpInfo, getUserTimeout, systemDefaults } from '../../dist/index.js'
 import { isConclusion } from '../../dist/verdict.js'
-import { openGround } from '../../scripts/conformance/ground.mjs'
+import { openGround } from '../../lab/support/ground.mjs'
 
 const root = join(import.meta.dirname, '..', '..')
 const binding = createRequire(import.meta.url)('node-gyp-build')(root)

@@ -1,7 +1,8 @@
-import { spawnSync } from 'node:child_process'
+// Other versions of Node.
+import { execFileSync, spawnSync } from 'node:child_process'
 import { tmpdir } from 'node:os'
 
-/** The binary of a Node version: NODE24 or NODE26 of the environment, or what npx fetches. */
+/** The binary of a Node version: NODE20, NODE22 and so on of the environment, or what npx fetches. */
 export function findNode(major) {
   const named = process.env[`NODE${major}`]
   if (named) return named
@@ -11,3 +12,6 @@ export function findNode(major) {
   const { status, stdout } = spawnSync('npx', npx, options)
   return status === 0 ? stdout.trim().split('\n').at(-1) : undefined
 }
+
+/** As `process.version` is there. */
+export const versionOf = (node) => execFileSync(node, ['--version'], { encoding: 'utf8' }).trim()

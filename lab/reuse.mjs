@@ -1,37 +1,32 @@
 /**
  * Connects, sets and destroys in random order, so that descriptors, and what is kept by
- * their numbers, are reused all the time: `node test/support/reuse.cjs [connects] [seed]`.
+ * their numbers, are reused all the time: `npm run lab -- reuse [connects] [seed]`.
  *
  * Each live socket, at both ends, is read back from the kernel and must have what was
  * meant for it and nothing else; an error must be one that its own peer made.
  */
-const { once } = require('node:events')
-const { readdirSync } = require('node:fs')
-const { connect, createServer, Socket } = require('node:net')
-const { setTimeout: sleep } = require('node:timers/promises')
-const { setFlagsFromString } = require('node:v8')
-const { runInNewContext } = require('node:vm')
-const library = require('tcp-keepalive')
+import { once } from 'node:events'
+import { readdirSync } from 'node:fs'
+import { connect, createServer, Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import {
+  getKeepalive,
+  getUserTimeout,
+  setDeadPeerTimeout,
+  setKeepalive,
+  setUserTimeout,
+  support,
+} from '../dist/index.js'
+import { gc } from './support/gc.mjs'
+import { generator } from './support/random.mjs'
 
-const { setKeepalive, setUserTimeout, setDeadPeerTimeout, getKeepalive, getUserTimeout } = library
-
-const connects = Number(process.argv[2] ?? 1500)
+const connects = Number(process.argv[2] ?? 50_000)
 const seed = Number(process.argv[3] ?? 1)
 const POOL = 50
 /** For so long Node comes first where a connection has ended. */
 const LOOKING_MS = 60
 
-setFlagsFromString('--expose-gc')
-const gc = runInNewContext('gc')
-
-let state = seed
-/** mulberry32: the same order for the same seed. */
-function random() {
-  state = (state + 0x6d2b79f5) | 0
-  let t = Math.imul(state ^ (state >>> 15), 1 | state)
-  t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-  return ((t ^ (t >>> 14)) >>> 0) / 4294967296
-}
+const random = generator(seed)
 const upTo = (n) => Math.floor(random() * n)
 const oneOf = (array) => array[upTo(array.length)]
 
@@ -206,56 +201,52 @@ function end(record) {
   setClosed(record)
 }
 
-async function main() {
-  // The watcher is opened once.
-  if (library.support.watch !== true) throw new Error(library.support.watch)
-  const server = createServer({ allowHalfOpen: true }, (socket) => {
-    const record = remember(socket.resume(), false)
-    // One that was reset before it was accepted has no peer's address any more.
-    if (socket.remotePort) record.key = `${socket.remoteAddress}:${socket.remotePort}`
-    numbered(record)
-    if (random() < 0.3) set(record)
-  }).listen({ port: 0, host: '0.0.0.0', backlog: 4 * POOL })
-  await once(server, 'listening')
-  // Without the server, which is closed in the end.
-  const before = descriptors() - 1
-  const { port } = server.address()
-  const reference = connect(port, '127.0.0.1')
-  await once(reference, 'connect')
-  defaults = read(reference)
-  await sleep(50)
-  for (const { socket } of live) socket.destroy()
-  reference.destroy()
-  await sleep(50)
-  numbers.clear()
-  counts.readBack = 0
+// The watcher is opened once.
+if (support.watch !== true) throw new Error(support.watch)
+const server = createServer({ allowHalfOpen: true }, (socket) => {
+  const record = remember(socket.resume(), false)
+  // One that was reset before it was accepted has no peer's address any more.
+  if (socket.remotePort) record.key = `${socket.remoteAddress}:${socket.remotePort}`
+  numbered(record)
+  if (random() < 0.3) set(record)
+}).listen({ port: 0, host: '0.0.0.0', backlog: 4 * POOL })
+await once(server, 'listening')
+// Without the server, which is closed in the end.
+const before = descriptors() - 1
+const { port } = server.address()
+const reference = connect(port, '127.0.0.1')
+await once(reference, 'connect')
+defaults = read(reference)
+await sleep(50)
+for (const { socket } of live) socket.destroy()
+reference.destroy()
+await sleep(50)
+numbers.clear()
+counts.readBack = 0
 
-  while (opened < connects) {
-    for (let i = upTo(8); i >= 0; i--) {
-      const what = random()
-      if (what < 0.5 && live.size < 2 * POOL) open(port)
-      else if (what < 0.7) setAny()
-      else if (live.size > 0) end(oneOf([...live]))
-    }
-    for (const record of live) if (random() < 0.2) check(record)
-    const pause = random()
-    if (pause < 0.02) busy(5 + upTo(20))
-    else if (pause < 0.04) await sleep(upTo(80))
-    if (pause < 0.005) gc()
-    await new Promise(setImmediate)
-    if (wrong.length > 20) break
+while (opened < connects) {
+  for (let i = upTo(8); i >= 0; i--) {
+    const what = random()
+    if (what < 0.5 && live.size < 2 * POOL) open(port)
+    else if (what < 0.7) setAny()
+    else if (live.size > 0) end(oneOf([...live]))
   }
-  await sleep(2000)
-  for (const record of live) check(record, true)
-  for (const { socket } of live) socket.destroy()
-  server.close()
-  await once(server, 'close')
-  for (let looks = 0; descriptors() > before && looks < 50; looks++) await sleep(20)
-  const leaked = descriptors() - before
-  console.log(
-    JSON.stringify({ seed, connects: opened, descriptors: numbers.size, ...counts, leaked, wrong }),
-  )
-  process.exit(wrong.length === 0 && leaked === 0 ? 0 : 1)
+  for (const record of live) if (random() < 0.2) check(record)
+  const pause = random()
+  if (pause < 0.02) busy(5 + upTo(20))
+  else if (pause < 0.04) await sleep(upTo(80))
+  if (pause < 0.005) gc()
+  await new Promise(setImmediate)
+  if (wrong.length > 20) break
 }
-
-main()
+await sleep(2000)
+for (const record of live) check(record, true)
+for (const { socket } of live) socket.destroy()
+server.close()
+await once(server, 'close')
+for (let looks = 0; descriptors() > before && looks < 50; looks++) await sleep(20)
+const leaked = descriptors() - before
+console.log(
+  JSON.stringify({ seed, connects: opened, descriptors: numbers.size, ...counts, leaked, wrong }),
+)
+process.exit(wrong.length === 0 && leaked === 0 ? 0 : 1)

@@ -2,10 +2,10 @@
 /**
  * The native code under gcc's sanitizers and under valgrind, after `scripts/setup-debian sanitize`.
  *
- *     npm run test:sanitize                  all of them
- *     npm run test:sanitize -- address       AddressSanitizer and UndefinedBehaviorSanitizer
- *     npm run test:sanitize -- thread        ThreadSanitizer, with workers side by side
- *     npm run test:sanitize -- leaks         valgrind: memory that nobody can free any more
+ *     npm run lab -- sanitize                all of them
+ *     npm run lab -- sanitize address       AddressSanitizer and UndefinedBehaviorSanitizer
+ *     npm run lab -- sanitize thread        ThreadSanitizer, with workers side by side
+ *     npm run lab -- sanitize leaks         valgrind: memory that nobody can free any more
  *
  * Each has a build of its own below build/, so that the ordinary one stays. Node is an ordinary
  * one: what is looked at is the binding, and what it hands to others.
@@ -15,7 +15,7 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync } fro
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 
-const root = join(import.meta.dirname, '..')
+const root = join(import.meta.dirname, '../..')
 const gyp = createRequire(import.meta.url).resolve('node-gyp/bin/node-gyp.js')
 
 const vitest = (...names) => [
@@ -91,15 +91,7 @@ function runs(folder, [command, ...args], env = {}) {
   return status === 0
 }
 
-/** So that nothing is found clean which was never loaded. */
-const isLoaded = (folder) => [
-  process.execPath,
-  '-p',
-  `require('./dist/index.js').support.setKeepalive
-  const here = process.report.getReport().sharedObjects.find((file) => file.endsWith('keepalive.node'))
-  if (!here?.startsWith('${folder}/')) throw new Error('loaded: ' + here)
-  here`,
-]
+const isLoaded = (folder) => [process.execPath, 'lab/sanitize/loaded.cjs', folder]
 
 function sanitized(folder, { runtime, options, commands }) {
   const reports = join(folder, 'reports')
