@@ -23,5 +23,5 @@ const args = process.argv.length > 2 ? process.argv.slice(2) : ['dist/cli.js', '
 const stops = ['set breakpoint pending on', 'break keepalive::SetOption', 'run']
 const gdb = ['-q', ...stops.flatMap((command) => ['-ex', command]), '--args', process.execPath]
 const { error, status } = run('gdb', [...gdb, ...args], { TCP_KEEPALIVE_PREBUILD: folder })
-if (error) console.error(`${error.message}: scripts/setup-debian debug`)
+if (error) console.error(`${error.message}: scripts/setup-debian gdb`)
 process.exitCode = status ?? 1
