@@ -8,7 +8,7 @@ export const UNSHARE = [
   ...(process.getuid?.() === 0 ? ['--net'] : ['--user', '--map-root-user', '--net']),
 ]
 
-const INSIDE = 'TCP_KEEPALIVE_LAB'
+const INSIDE = 'LAB_INSIDE_NAMESPACE'
 
 /** Runs this program again inside a namespace; true where it is inside already. */
 export function insideNamespace() {
