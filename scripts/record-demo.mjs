@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
  * Records `tcp-keepalive check` in a terminal and draws docs/demo.svg of what it wrote, in
- * the time it took: `npm run demo:record`. Needs `script` of util-linux.
+ * the time it took: `npm run build && node scripts/record-demo.mjs`. Needs `script` of util-linux.
  *
  * The picture shows its last frame where nothing moves (print, prefers-reduced-motion).
  */

@@ -1,10 +1,10 @@
-/** The kernel's rules, held against real deaths and survivals: scripts/conformance. */
+/** The kernel's rules, held against real deaths and survivals: lab/conformance. */
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { withoutOwnNetwork } from './support/own-network.ts'
 
-const script = join(__dirname, '../scripts/conformance/run.mjs')
+const script = join(__dirname, '../lab/conformance/run.mjs')
 test.skipIf(withoutOwnNetwork !== '')(
   `a short selection of the conformance table dies as predicted${withoutOwnNetwork}`,
   () => {

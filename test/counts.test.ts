@@ -1,6 +1,6 @@
 /**
  * What a call costs, counted and not timed, so that it holds on a busy machine: system
- * calls, crossings into native code, bytes left behind. `npm run bench` has the times.
+ * calls, crossings into native code, bytes left behind. `npm run lab -- bench` has the times.
  */
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'

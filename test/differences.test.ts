@@ -1,10 +1,10 @@
-/** A share of what a program sees with the library and without: scripts/differences. */
+/** A share of what a program sees with the library and without: lab/differences. */
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { run } from './support/child.ts'
 import { withoutOwnNetwork } from './support/own-network.ts'
 
-const script = join(__dirname, '../scripts/differences/run.mjs')
+const script = join(__dirname, '../lab/differences/run.mjs')
 
 test.skipIf(withoutOwnNetwork !== '')(
   `with the library a program sees what it sees without, but for its dead peers${withoutOwnNetwork}`,

@@ -169,7 +169,7 @@ test.concurrent(
   'a hundred workers set, watch and lose peers, and are terminated at random moments',
   PATIENCE,
   async () => {
-    const file = join(__dirname, 'support', 'dying-workers.cjs')
+    const file = join(__dirname, '../lab/dying-workers/run.mjs')
     const { code, signal, stdout, stderr } = await run([process.execPath, file, '100'])
     expect({ code, signal, stderr }).toEqual({ code: 0, signal: null, stderr: '' })
     const { workers, set, told, leaked } = JSON.parse(stdout) as Record<string, number>

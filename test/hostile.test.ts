@@ -1,10 +1,10 @@
-/** Lossy, disordered and flapping paths, firewalls that reject, addresses that move: scripts/hostile. */
+/** Lossy, disordered and flapping paths, firewalls that reject, addresses that move: lab/hostile. */
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { run } from './support/child.ts'
 import { withoutOwnNetwork } from './support/own-network.ts'
 
-const script = join(__dirname, '../scripts/hostile/run.mjs')
+const script = join(__dirname, '../lab/hostile/run.mjs')
 
 test.skipIf(withoutOwnNetwork !== '')(
   `on a hostile network the dead are errors in time, and the living are kept${withoutOwnNetwork}`,

@@ -1,4 +1,4 @@
-/** What the sweep concludes (src/connection/liveness.ts), in courses that are played out; the real ones are scripts/conformance. */
+/** What the sweep concludes (src/connection/liveness.ts), in courses that are played out; the real ones are lab/conformance. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {

@@ -1,7 +1,7 @@
 /**
  * A program behaves with register as without, but for its dead peers. A program that
  * writes down all that it sees (support/ordinary-program.cjs) runs both ways. Node's own
- * tests are compared likewise, by scripts/node-tests.mjs.
+ * tests are compared likewise, by lab/node-tests.mjs.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -5,7 +5,7 @@ import { run } from './support/child.ts'
 import { ownNetwork, withoutOwnNetwork } from './support/own-network.ts'
 
 const support = join(__dirname, 'support')
-const before615 = join(__dirname, '../scripts/conformance/before-6.15.cjs')
+const before615 = join(__dirname, '../lab/support/before-6.15.cjs')
 
 /**
  * What becomes of a connection that loses the answers to these segments, the second number

@@ -1,11 +1,13 @@
 /**
  * The kernel's verdict is not always ETIMEDOUT: what the network has said meanwhile
- * wins. Two hosts on one cable, in network namespaces (support/two-hosts.sh).
+ * wins. Two hosts on one cable, in network namespaces (lab/support/two-hosts.sh).
  */
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { answerOf } from './support/child.ts'
+
+const twoHosts = join(__dirname, '../lab/support/two-hosts-listening.sh')
 
 /** How this user makes a network namespace, if at all: root, or with a user namespace around it. */
 const unshare = [
@@ -56,7 +58,7 @@ const verdictOf = (run: string) =>
     }
     ;(async () => {${run}})()
     `,
-    { wrapper: [...(unshare ?? []), 'sh', join(__dirname, 'support', 'two-hosts.sh')] },
+    { wrapper: [...(unshare ?? []), 'sh', twoHosts] },
   )
 
 describe.concurrent('the kernel has given the peer up', () => {

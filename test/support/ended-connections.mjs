@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { hasTimedOut } from '../../dist/connection/timed-out.js'
 import { getKeepalive, getTcpInfo, getUserTimeout, systemDefaults } from '../../dist/index.js'
-import { openGround } from '../../scripts/conformance/ground.mjs'
+import { openGround } from '../../lab/support/ground.mjs'
 
 const root = join(import.meta.dirname, '..', '..')
 const binding = createRequire(import.meta.url)('node-gyp-build')(root)

@@ -1,4 +1,4 @@
-/** How much random input there is: a share of it in `npm test`, as much as is asked for in `npm run fuzz`. */
+/** How much random input there is: a share of it in `npm test`, as much as is asked for in `npm run lab -- fuzz`. */
 import { expect } from 'vitest'
 import { OfTheCaller } from './whatever.ts'
 

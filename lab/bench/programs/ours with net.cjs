@@ -1,0 +1,2 @@
+require('node:net')
+require('tcp-keepalive')

@@ -1,0 +1,2 @@
+const s = require('node:net').connect(1)
+s.on('error', () => {})

@@ -1,0 +1,207 @@
+// What is printed, and what is written to docs/.
+import { writeFileSync } from 'node:fs'
+import { release } from 'node:os'
+import { inWords, seconds, table } from '../support/words.mjs'
+import { OBSERVED } from './scenarios.mjs'
+
+/** Within 0.75 s or 5 % of the prediction, whichever is larger; a survivor has survived. */
+export function judge(
+  { until = OBSERVED, within = 0.05 },
+  { predicted, measured, alive, problem, error },
+) {
+  if (problem) return { fine: false }
+  const lives = predicted === null || predicted > until * 1000
+  if (lives) return { fine: measured === undefined && error === undefined && alive !== false }
+  if (measured === undefined) return { fine: false }
+  const off = measured - predicted
+  return { off, fine: Math.abs(off) <= Math.max(750, within * predicted) }
+}
+
+export function path({ family, rtt, loss, path: { ours, theirs, largest } = {} }) {
+  const words = [`IPv${family}`]
+  if (rtt) words.push(`RTT ${rtt} ms`)
+  if (loss) words.push(`loss ${loss} %`)
+  if (ours) words.push(`${100 * ours} % of ours lost`)
+  if (theirs) words.push(`${100 * theirs} % of theirs lost`)
+  if (largest) words.push(`nothing over ${largest} bytes passes`)
+  return words.join(', ')
+}
+
+export function stateOf({ state, part, closedFor, every, many }) {
+  if (every) return `${state} every ${every} s${many ? `, ${many} connections` : ''}`
+  if (many) return `${state}, ${many} connections`
+  if (part) return `${state} at ${part * 100} %`
+  if (closedFor) return `${state} after ${closedFor} s`
+  return state
+}
+
+function outcome({ row, measured, observed, error, problem, working }) {
+  if (problem) return problem
+  if (measured !== undefined) return `${seconds(measured)} s`
+  const count = row.many ? `${working} of ${row.many} ` : ''
+  return error ?? `${count}alive after ${seconds(observed)} s`
+}
+
+const prediction = ({ predicted }) => (predicted === null ? 'never' : `${seconds(predicted)} s`)
+
+export function describe(result) {
+  const { row, fine, measured, error } = result
+  return [
+    fine ? '  ' : '! ',
+    stateOf(row).padEnd(42),
+    inWords(row.set).padEnd(40),
+    path(row).padEnd(26),
+    (result.problem ? '' : prediction(result)).padStart(8),
+    outcome(result).padStart(9),
+    measured === undefined ? '' : error,
+  ].join(' ')
+}
+
+export async function write(results) {
+  const { chart } = await import('./chart.mjs')
+  const folder = new URL('../../docs/', import.meta.url)
+  writeFileSync(new URL('detection.svg', folder), chart(results, release()))
+  writeFileSync(new URL('detection.md', folder), document(results))
+}
+
+const SECTIONS = [
+  ['Idle', ({ state }) => state === 'idle'],
+  ['In flight', ({ state, set }) => state === 'in flight' && !special(set)],
+  ['Written into silence', ({ state }) => state.startsWith('written')],
+  ['Half closed', ({ state }) => /\bend(ed)?\b/.test(state)],
+  ['Zero window', ({ state, set }) => state.startsWith('zero window') && !special(set)],
+  ['Window closed upon data in flight', ({ state }) => state.startsWith('window closed')],
+  ['TCP_RTO_MAX_MS and nothing else', ({ set, many }) => set.rtoMax && !many],
+  ['The peer goes on sending', ({ every, many }) => every && !many],
+  ['Before Linux 6.15: without that option', ({ set, many }) => set.older && !many],
+  ['Connecting', ({ state }) => state === 'connecting'],
+  ['False alarms', ({ many }) => many],
+]
+
+const special = (set) => set.rtoMax || set.older
+
+/** How many of the connections that nobody killed are left. */
+function kept(results) {
+  const sum = (values) => values.reduce((total, value) => total + value, 0)
+  const working = sum(results.map(({ working }) => working ?? 0))
+  return `${working} of ${sum(results.map(({ row }) => row.many))}`
+}
+
+function document(results) {
+  const deaths = results.filter(({ measured }) => measured !== undefined)
+  const living = results.filter(({ row }) => row.many)
+  const rest = new Set(results)
+  const sections = SECTIONS.map(([title, belongs]) => {
+    const chosen = [...rest].filter(({ row }) => belongs(row))
+    for (const result of chosen) rest.delete(result)
+    return chosen.length === 0 ? '' : `## ${title}\n\n${tableOf(chosen)}\n`
+  })
+  const worst = Math.max(...deaths.map(({ off }) => Math.abs(off)))
+  return `${INTRODUCTION}
+Made by \`npm run lab -- conformance\` on Linux ${release()} with Node ${process.version}:
+${deaths.length} connections died, the largest distance from a prediction was ${seconds(worst)} s;
+${results.filter(({ fine }) => fine).length} of ${results.length} rows are within 0.75 s or 5 %, whichever is larger.
+${kept(living)} live connections, slow readers and lossy paths among them, still worked at the end.
+(What loss a time survives: [hostile-network.md](hostile-network.md).)
+
+![predicted and measured](detection.svg)
+
+${sections.join('\n')}`
+}
+
+const HEAD = ['state', 'set', 'path', 'predicted', 'measured', 'distance, s', 'error', '']
+
+function tableOf(results) {
+  const rows = results.map((result) => {
+    const { row, fine, off, measured, error, problem } = result
+    const distance =
+      off === undefined ? '' : `${off < 0 ? '−' : '+'}${(Math.abs(off) / 1000).toFixed(2)}`
+    const notes = [row.note, fine ? undefined : '**Off.**'].filter(Boolean)
+    const came = measured === undefined || problem ? '' : error
+    const cells = [stateOf(row), inWords(row.set), path(row), problem ? '' : prediction(result)]
+    return [...cells, outcome(result), distance, came, notes.join(' ')]
+  })
+  return table(HEAD, rows, 'lllrrrll')
+}
+
+const INTRODUCTION = `# When a silent peer is an error
+
+What the kernel's rules say (\`detectionTime\`, src/kernel/rules.ts), and what really came.
+
+*keepalive 2/1/3* is \`{ idle: 2, interval: 1, count: 3 }\`, *user timeout* is in milliseconds,
+*dead peer 5000 'keep'* is \`setDeadPeerTimeout(socket, 5000, { slowReader: 'keep' })\`.
+
+- **idle**: from the peer's last segment. **in flight**, **connecting**: from the write, the call.
+  **written into silence at 60 %**: written when 60 % of the idle time is over, and counted from
+  the peer's last segment. **zero window**: the peer has stopped reading; dead: counted from its
+  last answer, with a user timeout from the closing of the window; alive: it answers all the time.
+- Predictions in flight contain the path's own RTT and retransmission timeout, from TCP_INFO.
+- The kernel's timers are never early, and up to an eighth of their length late (the timer wheel).
+- A user timeout, and so \`'end'\`, ends live peers that do not read. That is the rule, not a fault.
+
+### What TCP_RTO_MAX_MS cannot do alone
+
+A bound of about a sixteenth of the time makes the kernel itself give up in time (below), but
+it also ends live peers that do not read, on paths that lose segments:
+
+- A window that is closed while data is in flight (a segment was lost while the peer's buffer
+  filled) is probed with retransmissions, and there the kernel gives up after **twice the
+  bound** without an answer: after two lost probes (tcp_rtx_probe0_timed_out).
+- Whoever answers but has no room for the data in flight makes no progress, and is given up
+  when tcp_retries2 is over, which the bound has shortened (retransmits_timed_out).
+
+Without more, 3 of 60 live slow readers on a path that loses 10 % each way were ended within
+100 s, two of them after 7 s of silence where 60 s were asked for. So with \`'keep'\` this library looks
+twice a second, and sets the option only while a window is closed:
+
+- Ten probes fit into the silence that ends a connection (one a second at most).
+- Where the window has closed upon data in flight, that data is stuck. tcp_retries2 counts from the
+  last progress, and is looked at whenever the window opens a little: the bound grows, so that it
+  lasts longer than the peer has been stuck. It also stays ahead of the silence, so that twice the
+  bound is never over: unless the event loop is held up for more than 1.2 times the bound (2 s of 20 s) while
+  an answer is lost.
+- With the longer bound probes are farther apart. Any may be lost, so as many as fit into the time
+  must go unanswered (three of 5 s, four of 10 s, five of 20 s and more): **a peer that dies after its
+  data has been stuck for long is noticed later than \`ms\`**, after rather more than half as long as it
+  was stuck, up to the kernel's own 240 s.
+
+### When a peer is dead
+
+Two clocks run while something waits for the peer, and either ends a connection after 85 % of \`ms\`:
+
+- **since its last acknowledgement of anything**, if questions (retransmissions, window probes) have gone
+  unanswered since: two with the window open; with the window closed as many as fit into the time, up to six;
+- **since the last progress**, an acknowledgement of something new, if the window has been open all that
+  time and two retransmission timeouts have passed. So a peer that goes on sending while nothing of ours
+  arrives (loss in one direction, an MTU black hole) is noticed, too. Where a window has opened and what
+  was stuck before it closed still is, six must have passed.
+
+A question is unanswered when its answer is overdue: the round-trip time, and four times its deviation or
+200 ms, after the look that has found it asked. (Of 2300 ms and less, a peer that dies behind a window closed
+for long is therefore noticed up to 1.3 s after \`ms\`.)
+
+### Before Linux 6.15
+
+A kernel without TCP_RTO_MAX_MS lets the distance of window probes double, up to two minutes, whatever is
+answered. Six must go unanswered there, because with fewer a lossy path ends live peers
+([hostile-network.md](hostile-network.md)): **a peer that dies behind a closed window is noticed later**,
+after 63 times the distance at which it would have been asked next, which is about the time for which the
+window has been closed. At a round-trip time of 20 ms:
+
+| window closed for | noticed after the last answer, or after \`ms\` if that is more | by the kernel alone |
+|---|---|---|
+| 0 s | 15 s | 16 minutes |
+| 0.7 s | a minute | 20 minutes |
+| 3 s | 4 minutes | 24 minutes |
+| 14 s | 8 minutes | 28 minutes |
+| 2 minutes | 12 minutes | 32 minutes |
+
+Linux 6.15 and newer notice each of them within \`ms\` and a second. Idle, in flight and while connecting
+the kernels are alike, but for two things. Before Linux 6.6 the kernel goes on believing a window open that closes upon
+data in flight. So before 6.15 a peer that has answered since the last progress with segments without data is taken for a slow
+reader: six questions, and the second clock begins anew with each. (A peer whose keepalive comes through an MTU black hole is kept.)
+Before 5.4 the kernel does not
+tell the window: there is no second clock then, and in flight too six questions must go unanswered, which
+takes about 7 s at least. Stuck data ends after the kernel's own 240 s at the latest, with this library and without,
+**a live peer's too**, once one or two answers are lost (hostile-network.md has how many, and plain Node's).
+`
