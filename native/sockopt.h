@@ -105,8 +105,8 @@ struct Outstanding {
   // Milliseconds within which an answer has come back: the smoothed round-trip time and its
   // deviation, as in the retransmission timeout (RFC 6298).
   int answer_time;
-  // Milliseconds for which data in flight has waited at the least; 0 where none is. The last that
-  // was sent, and the retransmission timer's intervals before it.
+  // Milliseconds for which something has waited at the least, by the kernel's timers: since the
+  // last data was sent, and the intervals of the retransmissions, or of the window probes, before.
   int waited;
 };
 constexpr int kOutstandingFields = 11;

@@ -175,11 +175,13 @@ void ReadOutstanding(int socket, Outstanding* outstanding) {
   // TCP_RTO_MIN is the least that a peer is given for an answer.
   const uint32_t deviation = std::max<uint32_t>(4 * info.tcpi_rttvar, 200'000);
   outstanding->answer_time = low((info.tcpi_rtt + deviation) / 1000);
-  // Each expiry doubles the timer: those before the last one add up to the last, less the first.
-  const uint32_t timer = info.tcpi_rto / 1000;
-  const uint32_t before = timer - (timer >> std::min<unsigned>(info.tcpi_retransmits, 31));
-  const uint64_t waited = uint64_t{info.tcpi_last_data_sent} + before;
-  outstanding->waited = info.tcpi_unacked > 0 ? low(std::min<uint64_t>(waited, INT32_MAX)) : 0;
+  // Each expiry doubles the interval: those before the last one add up to the last, less the first.
+  const uint64_t timer = info.tcpi_rto / 1000;
+  const uint64_t waited = info.tcpi_unacked > 0
+                              ? info.tcpi_last_data_sent + timer -
+                                    (timer >> std::min<unsigned>(info.tcpi_retransmits, 31))
+                              : (timer << std::min<unsigned>(info.tcpi_backoff, 16)) - timer;
+  outstanding->waited = low(std::min<uint64_t>(waited, INT32_MAX));
 }
 
 }  // namespace keepalive

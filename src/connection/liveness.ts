@@ -129,6 +129,7 @@ export function observe(
   host: SystemDefaults,
 ): Finding {
   const { inFlight, window, sinceAck, acknowledged, retransmitted, timeouts, bare } = outstanding
+  const isFirst = state.acknowledged === NOTHING
   const moved = acknowledged !== state.acknowledged
   const bounded = host.rtoMax !== undefined
   // A kernel before 6.6, and so without the option, ignores the closing of a window upon data
@@ -145,7 +146,7 @@ export function observe(
     state.unanswered = Infinity
   }
   if (moved || inFlight === 0 || window <= 0 || answers) {
-    state.stalled = now
+    state.stalled = isFirst && inFlight > 0 && window > 0 ? state.since : now
     state.expired = timeouts
     state.expiredEnough = Infinity
   }
