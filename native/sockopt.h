@@ -82,8 +82,8 @@ constexpr int kTcpInfoFields = 33;
 // these is shared with src/connection/liveness.ts, which names them in this order.
 struct Outstanding {
   // The descriptor; replaced by 1 when something waits for the peer's acknowledgement, by 0
-  // when nothing does. While connecting 0: that has its own bound. A negative errno where
-  // the kernel does not say; the others are left as they are then.
+  // when nothing does. While connecting 0, which has its own bound, and 0 once it has ended. A
+  // negative errno where the kernel does not say; the others are left as they are then.
   int waits;
   // Segments sent and not acknowledged.
   int in_flight;
