@@ -38,6 +38,15 @@ export function sweep(connection: Connection): void {
   loop().after(SWEEP_PERIOD, look)
 }
 
+/** The silence that is allowed, by descriptor. */
+export function sweptDescriptors(): Map<number, number> {
+  const silences = new Map<number, number>()
+  for (const { closed, handle, settings } of swept.keys()) {
+    if (!closed && settings.silence > 0) silences.set(openDescriptor(handle), settings.silence)
+  }
+  return silences
+}
+
 /** So many connections at a time: between two batches the event loop goes round. */
 const BATCH = 1000
 
