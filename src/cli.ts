@@ -83,6 +83,10 @@ async function main([name = '--help', ...words]: string[]): Promise<number> {
   }
 }
 
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  // Whoever reads, such as head(1), may have seen enough.
+  if (error.code !== 'EPIPE') throw error
+})
 main(process.argv.slice(2)).then((code) => {
   process.exitCode = code
 })

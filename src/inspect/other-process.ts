@@ -1,7 +1,7 @@
 /** The sockets of another process, one at a time. */
 import { getSystemErrorName } from 'node:util'
 import { native } from '../native.js'
-import { inodeOf, socketsOf } from './procfs.js'
+import { inodeOf, isRunning, socketsOf } from './procfs.js'
 import { CannotLook, refusal } from './refusal.js'
 
 /**
@@ -18,7 +18,7 @@ export function visitSockets(
 ): void {
   if (process.platform !== 'linux') {
     throw new CannotLook(
-      `Only Linux hands over descriptors of another process; this is ${process.platform}.`,
+      `Only Linux gives access to descriptors of another process; this is ${process.platform}.`,
     )
   }
   const { openProcess, takeDescriptor, close } = native()
@@ -44,6 +44,8 @@ export function visitSockets(
         close(descriptor)
       }
     }
+    // One that is ending has lost its descriptors already.
+    if (!isRunning(pid)) throw refusal('ESRCH', pid, command)
   } finally {
     close(opened)
   }

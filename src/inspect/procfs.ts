@@ -72,9 +72,9 @@ export function leaderOf(pid: number): number | undefined {
   return leader === undefined ? undefined : Number(leader)
 }
 
-/** Whether the process has ended, and its parent has not looked yet. */
-export function isZombie(pid: number): boolean {
-  return statusOf(pid).get('State')?.startsWith('Z') === true
+/** Not a zombie either, which has ended and waits for its parent to ask. */
+export function isRunning(pid: number): boolean {
+  return /^[^ZX]/.test(statusOf(pid).get('State') ?? '')
 }
 
 /**

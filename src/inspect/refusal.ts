@@ -1,6 +1,6 @@
 /** Why a process cannot be looked into, and what to do: one line each. */
 import { release } from 'node:os'
-import { isZombie, leaderOf, type Standing, standingTowards } from './procfs.js'
+import { isRunning, leaderOf, type Standing, standingTowards } from './procfs.js'
 
 /** Ends a command with exit status 2; its message is for people. */
 export class CannotLook extends Error {}
@@ -13,7 +13,7 @@ export function refusal(code: string, pid: number, command: string): CannotLook 
 function wordsFor(code: string, pid: number, command: string): string {
   if (code === 'ENOSYS') {
     return (
-      `The kernel refuses (ENOSYS): handing over descriptors (pidfd_getfd) came with Linux 5.6, and this is ${release()}. ` +
+      `The kernel refuses (ENOSYS): pidfd_getfd came with Linux 5.6, and this is ${release()}. ` +
       'In a container the seccomp profile may be older than that; run it on the host.'
     )
   }
@@ -24,7 +24,7 @@ function wordsFor(code: string, pid: number, command: string): string {
   if (leader !== undefined && leader !== pid) {
     return `${pid} is a thread of process ${leader}: give ${leader}.`
   }
-  if (isZombie(pid)) return `Process ${pid} has ended; only its parent has not noticed (a zombie).`
+  if (leader !== undefined && !isRunning(pid)) return `Process ${pid} has ended.`
   if (code === 'EPERM' || code === 'EACCES') {
     return notAllowed(pid, command, standingTowards(pid))
   }
@@ -59,7 +59,7 @@ export function notAllowed(pid: number, command: string, standing: Standing): st
     )
   }
   if (ptraceScope > 0) {
-    return `${may}: kernel.yama.ptrace_scope is ${ptraceScope}, which leaves it to root. ${asRoot(pid, command)}`
+    return `${may}: kernel.yama.ptrace_scope is ${ptraceScope}, which allows it to root alone: ${asRoot(pid, command)}`
   }
   return `${may}: it has changed its user, or protects itself (prctl PR_SET_DUMPABLE). As root: ${asRoot(pid, command)}`
 }

@@ -32,7 +32,7 @@ language, without a restart, and shows what each had before and has now. A conne
 whose peer is dead becomes an error in the process: read ETIMEDOUT.
 
 Which connections, one at least; all kinds that are given must match:
-  --fd <n>                 this descriptor. Numbers are soon another's: add --remote
+  --fd <n>                 this descriptor. Its number may be reused: add --remote
   --remote <host[:port]>   this peer: an address, [address]:port, or a name
   --port <n>               this port, at either end
   --all                    every connection
@@ -40,7 +40,7 @@ Which connections, one at least; all kinds that are given must match:
 
 What:
   --dead-peer-timeout <ms>  everything at once: a dead peer is noticed within so many
-                            milliseconds, 2000 or more. 0 takes it back
+                            milliseconds, 2000 or more. 0: keepalive off, defaults
 or some of
   --idle <s>                keepalive on, first probe after so many seconds
   --interval <s>            keepalive on, so many seconds between probes
@@ -287,7 +287,7 @@ function settingsFrom(parsed: Parsed, host: SystemDefaults): Settings {
   return settingsWith({ ...Object.fromEntries(set), ...(isOn ? { keepalive: 1 } : {}) })
 }
 
-/** 0 takes it back. */
+/** 0 restores the default. */
 function milliseconds(parsed: Parsed, option: string, least: number): number | undefined {
   if (parsed.given.get(option)?.[0] === '0') return 0
   const unit = 'a number of milliseconds, 0 or'
@@ -295,13 +295,11 @@ function milliseconds(parsed: Parsed, option: string, least: number): number | u
 }
 
 function seconds(parsed: Parsed, option: 'idle' | 'interval', most: number): number | undefined {
-  const value = numberOf(parsed, option, 1, MAX_SECONDS, 'a number of seconds')
-  if (value !== undefined && (value > most || isMistaken(option, value))) {
-    throw new UsageError(
-      `--${option} counts seconds, and ${value} looks like milliseconds: --${option} ${Math.round(value / 1000)}.`,
-    )
-  }
-  return value
+  const value = numberOf(parsed, option, 1, MAX_MILLISECONDS, 'a number of seconds')
+  if (value === undefined || (value <= most && !isMistaken(option, value))) return value
+  throw new UsageError(
+    `--${option} counts seconds, 1 to ${most}, and ${value} looks like milliseconds: --${option} ${Math.round(value / 1000)}.`,
+  )
 }
 
 // ------------------------------------------------------------- what is shown
