@@ -11,7 +11,12 @@ export {
 export { detectionTime } from './detection-time.js'
 export { SocketOptionError } from './errors.js'
 export { inspectSockets } from './inspect/inspect-sockets.js'
-export type { InspectedConnection, InspectedListener, InspectedSockets } from './inspect/look.js'
+export type {
+  InspectedConnection,
+  InspectedListener,
+  InspectedSocket,
+  InspectedSockets,
+} from './inspect/look.js'
 export { getKeepalive, type KeepaliveSettings, setKeepalive } from './keepalive.js'
 export type { DetectionSettings, DetectionTime } from './kernel-rules.js'
 export type { DeadPeerOptions, DeadPeerPlan, SlowReader } from './plan.js'

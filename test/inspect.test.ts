@@ -5,10 +5,10 @@ import { createServer, type Socket } from 'node:net'
 import { performance } from 'node:perf_hooks'
 import { setTimeout as delay } from 'node:timers/promises'
 import { visitSockets } from 'tcp-keepalive/inspect/other-process'
-import type { Standing } from 'tcp-keepalive/inspect/procfs'
-import { notAllowed } from 'tcp-keepalive/inspect/refusal'
 import { native } from 'tcp-keepalive/native'
 import { describe, expect, test } from 'vitest'
+import type { Standing } from '../src/inspect/procfs.js'
+import { notAllowed } from '../src/inspect/refusal.js'
 import { listen } from './support/listen.ts'
 import { ownNetwork, withoutOwnNetwork } from './support/own-network.ts'
 import {
@@ -17,6 +17,7 @@ import {
   commandOf,
   LANGUAGES,
   patient,
+  start,
   startNode,
   withoutNobody,
   withoutPidfd,
@@ -125,8 +126,11 @@ describe.concurrent(`inspect${withoutPidfd}`, () => {
       })
       expect(connections[0].retransmits).toBeGreaterThan(0)
       expect(connections[0].silentMs).toBeGreaterThan(1400)
+      expect(connections[0].nextRetransmissionMs).toBeLessThan(60_000)
       const shown = await command(['inspect', process_.pid])
-      expect(shown.stdout).toMatch(/5 B .*\n {7}in flight, and no answer: \d+ retransmissions?\n/)
+      expect(shown.stdout).toMatch(
+        /5 B .*\n {7}in flight, and no answer: \d+ retransmissions?, the next in [\d.]+ m?s\n/,
+      )
     })
   })
 
@@ -173,6 +177,38 @@ describe.concurrent(`inspect${withoutPidfd}`, () => {
       const { code, stdout } = await command(['inspect', process_.pid])
       expect(stdout).toContain(`127.0.0.1:${server.port}  CLOSE\n`)
       expect(stdout).toContain('dead: it has ended, and the program has not closed it\n')
+      expect(code).toBe(0)
+    },
+  )
+
+  test.skipIf(python === undefined || withoutOwnNetwork !== '')(
+    'a connect that is not answered, long addresses',
+    async () => {
+      const long = '2001:db8:85a3:1111:2222:8a2e:370:7334'
+      await using process_ = start([
+        'unshare',
+        ...ownNetwork,
+        'sh',
+        '-c',
+        `ip link add left type veth peer name right
+       ip link set left up; ip link set right up
+       ip address add 2001:db8:85a3:1111:2222:8a2e:370:7333/64 dev left nodad
+       ip neigh add ${long} lladdr 02:00:00:00:00:01 dev left
+       exec python3 -c 'import socket, sys, time
+s = socket.socket(socket.AF_INET6)
+s.setblocking(False)
+s.connect_ex(("${long}", 65535))
+time.sleep(2.5)
+print("ready", flush=True)
+sys.stdin.readline()'`,
+      ])
+      await process_.line()
+      const { code, stdout } = await command(['inspect', process_.pid])
+      expect(stdout.split('\n').filter((line) => line.length > 80)).toEqual([])
+      expect(stdout).toMatch(new RegExp(`\\n {7}> \\[${long}\\]:65535 {2}SYN_SENT\\n`))
+      expect(stdout).toMatch(/connecting, and no answer: [1-9] SYNs? sent again/)
+      expect(stdout).toMatch(/ off +off +\d B +- +- +[\d.]+ (min|s)\n/)
+      // What the program will set once it is connected is not known.
       expect(code).toBe(0)
     },
   )

@@ -13,6 +13,7 @@ import {
   commandOf,
   LANGUAGES,
   patient,
+  start,
   startNode,
   withoutNobody,
   withoutPidfd,
@@ -57,32 +58,35 @@ describe.concurrent(`set${withoutPidfd}`, () => {
     )
   })
 
-  test.skipIf(node === undefined)('what a dead peer costs an idle connection', async () => {
-    await using server = await listen(createServer(reading))
-    await using process_ = await patient(node as string[], server.port)
-    const words = ['--fd', process_.fd, '--idle', 60, '--interval', 10, '--count', 3]
-    const trial = await command(['set', process_.pid, ...words, '--dry-run'])
-    expect(trial.code).toBe(0)
-    expect(trial.stdout).toMatch(/\nwould +60\/10\/3 +off +90 s +[\d.]+ min\n/)
-    expect(trial.stdout).toContain('1 connection would be set, nothing was.')
-    expect(inspected(process_.pid).connections[0]?.keepalive.enabled).toBe(false)
+  test.skipIf(node === undefined)(
+    'keepalive on an idle connection; --dry-run sets nothing',
+    async () => {
+      await using server = await listen(createServer(reading))
+      await using process_ = await patient(node as string[], server.port)
+      const words = ['--fd', process_.fd, '--idle', 60, '--interval', 10, '--count', 3]
+      const trial = await command(['set', process_.pid, ...words, '--dry-run'])
+      expect(trial.code).toBe(0)
+      expect(trial.stdout).toMatch(/\nwould +60\/10\/3 +off +90 s +[\d.]+ min\n/)
+      expect(trial.stdout).toContain('1 connection would be set, nothing was.')
+      expect(inspected(process_.pid).connections[0]?.keepalive.enabled).toBe(false)
 
-    const { code, stdout } = await command(['set', process_.pid, ...words])
-    expect(code).toBe(0)
-    expect(stdout).toMatch(/\nafter +60\/10\/3 +off +90 s +[\d.]+ min\n/)
-    expect(inspected(process_.pid).connections[0]?.keepalive).toEqual({
-      enabled: true,
-      idle: 60,
-      interval: 10,
-      count: 3,
-    })
-    // What is not given is left as it is.
-    await command(['set', process_.pid, '--all', '--interval', 20])
-    expect(inspected(process_.pid).connections[0]).toMatchObject({
-      keepalive: { enabled: true, idle: 60, interval: 20, count: 3 },
-      userTimeout: 0,
-    })
-  })
+      const { code, stdout } = await command(['set', process_.pid, ...words])
+      expect(code).toBe(0)
+      expect(stdout).toMatch(/\nafter +60\/10\/3 +off +90 s +[\d.]+ min\n/)
+      expect(inspected(process_.pid).connections[0]?.keepalive).toEqual({
+        enabled: true,
+        idle: 60,
+        interval: 10,
+        count: 3,
+      })
+      // What is not given is left as it is.
+      await command(['set', process_.pid, '--all', '--interval', 20])
+      expect(inspected(process_.pid).connections[0]).toMatchObject({
+        keepalive: { enabled: true, idle: 60, interval: 20, count: 3 },
+        userTimeout: 0,
+      })
+    },
+  )
 
   test.skipIf(node === undefined)(
     "--dead-peer-timeout is the plan of 'end'; 0 ends it",
@@ -179,7 +183,7 @@ describe.concurrent(`set${withoutPidfd}`, () => {
       expect(stdout).toMatch(
         /left alone: the peer .*takes nothing.* \(--slow-reader end sets it\)\n/,
       )
-      expect(stdout).toContain('0 connections set, 1 left alone.')
+      expect(stdout).toContain('0 connections set, 1 not.')
       expect(code).toBe(1)
       expect(inspected(process_.pid).connections[0]?.userTimeout).toBe(0)
     }
@@ -190,6 +194,36 @@ describe.concurrent(`set${withoutPidfd}`, () => {
     ])
     expect(code).toBe(0)
     expect(inspected(process_.pid).connections[0]?.userTimeout).toBeGreaterThan(200_000)
+  })
+
+  const python = withoutPidfd === '' ? commandOf('Python') : undefined
+  test.skipIf(python === undefined)('what the kernel refuses is said', async () => {
+    // An MPTCP socket has no user timeout.
+    await using process_ = start([
+      'python3',
+      '-c',
+      `import socket, sys
+try:
+  listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)
+except OSError:
+  print('none', flush=True)
+  sys.exit()
+listener.bind(('127.0.0.1', 0))
+listener.listen()
+client = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)
+client.connect(listener.getsockname())
+print('ready', flush=True)
+sys.stdin.readline()`,
+    ])
+    // This kernel has no MPTCP.
+    if ((await process_.line()) === 'none') return
+    const words = ['set', process_.pid, '--all', '--user-timeout', 5000, '--idle', 60]
+    const { code, stdout } = await command(words)
+    expect(code).toBe(1)
+    expect(stdout).toContain('\n       refused: TCP_USER_TIMEOUT ')
+    expect(stdout).toContain('0 connections set, 1 not.')
+    const [connection] = inspected(process_.pid).connections
+    expect(connection).toMatchObject({ userTimeout: null, keepalive: { enabled: false } })
   })
 
   test.skipIf(withoutPidfd)('descriptors that are reused all the while', async () => {

@@ -10,7 +10,7 @@ import type { SystemDefaults } from '../system-defaults.js'
 import { type TcpState, tcpInfoOf } from '../tcp-info.js'
 
 /** What listeners and connections have in common. */
-interface InspectedSocket {
+export interface InspectedSocket {
   /** The descriptor, as the process numbers it. */
   readonly fd: number
   /** An IPv4 address on an IPv6 socket reads `'::ffff:10.0.0.5'`, as in Node. */
@@ -39,10 +39,15 @@ export interface InspectedConnection extends InspectedSocket {
   readonly unacknowledgedBytes: number
   /** **Bytes** that have arrived and that the program has not read: Recv-Q of ss(8). */
   readonly unreadBytes: number
-  /** **Milliseconds** since the peer's last segment. */
-  readonly silentMs: number
+  /** **Milliseconds** since the peer's last segment; `null` before its first. */
+  readonly silentMs: number | null
   /** Retransmission timeouts in a row that nothing has answered (tcpi_retransmits). */
   readonly retransmits: number
+  /**
+   * **Milliseconds** until the next of them; `null` where none is unanswered. The kernel looks at
+   * the user timeout only then, which may be two minutes away.
+   */
+  readonly nextRetransmissionMs: number | null
   /** Keepalive or window probes in a row that nothing has answered (tcpi_probes). */
   readonly probes: number
   /** The peer has no room for what waits: its program does not read. */
@@ -124,8 +129,15 @@ export function look(
     state,
     unacknowledgedBytes: bytes,
     unreadBytes: Math.max(0, unread(descriptor)),
-    silentMs: Math.min(info.lastAckReceivedMs, info.lastDataReceivedMs),
+    silentMs:
+      info.receivedSegments === 0
+        ? null
+        : Math.min(info.lastAckReceivedMs, info.lastDataReceivedMs),
     retransmits,
+    nextRetransmissionMs:
+      retransmits > 0 && bytes > 0 && state !== 'CLOSE'
+        ? Math.max(0, Math.round(info.rtoUs / 1000) - info.lastDataSentMs)
+        : null,
     probes,
     windowClosed: !connecting && bytes > 0 && info.sendWindowBytes === 0,
     takesNothing: retransmits > 0 && bytes > 0 && info.lastAckReceivedMs <= info.lastDataSentMs,
@@ -171,5 +183,5 @@ function rank(connection: InspectedConnection): number {
 
 function weight(connection: InspectedConnection): number {
   const { idle, unacknowledged } = connection.detection
-  return rank(connection) < 3 ? connection.silentMs : Math.max(idle ?? 0, unacknowledged)
+  return rank(connection) < 3 ? (connection.silentMs ?? 0) : Math.max(idle ?? 0, unacknowledged)
 }

@@ -1,6 +1,7 @@
 /** `tcp-keepalive set <pid> …` */
 import { lookup } from 'node:dns/promises'
 import { BlockList, isIP } from 'node:net'
+import { SocketOptionError } from '../errors.js'
 import { deadPeerPlan, MIN_DEAD_PEER_TIMEOUT, nothingPlanned } from '../plan.js'
 import { type Settings, settingsWith } from '../settings.js'
 import { MAX_COUNT, MAX_MILLISECONDS, MAX_SECONDS } from '../socket-options.js'
@@ -14,6 +15,7 @@ import { visitSockets } from './other-process.js'
 import { defaultsOf, socketAt } from './procfs.js'
 import { CannotLook } from './refusal.js'
 import {
+  duration,
   headings,
   noticedCells,
   plural,
@@ -80,12 +82,12 @@ export async function set(words: readonly string[]): Promise<number> {
     if (before === undefined || !isConnection(before) || !chosen.matches(before)) return
     const reason = reasonToLeave(before, sparesSlowReaders)
     if (reason !== undefined) {
-      outcomes.push({ before, note: `left alone: ${reason}` })
+      outcomes.push({ before, note: `left alone: ${reason}`, isSet: false })
       return
     }
     const wanted = connectionAt(descriptor, fd, host, settings)
     if (isTrial) {
-      outcomes.push({ before, after: wanted })
+      outcomes.push({ before, after: wanted, isSet: true })
       return
     }
     const refused = write(descriptor, settings)
@@ -95,7 +97,7 @@ export async function set(words: readonly string[]): Promise<number> {
       (socketAt(pid, fd) === inode && isSamePeer(before, after)
         ? isSameSetting(wanted, after)
         : 'the program has closed it meanwhile')
-    outcomes.push({ before, after, note })
+    outcomes.push({ before, after, note, isSet: refused === undefined })
   })
   if (outcomes.length === 0) throw nothingChosen(parsed)
   const missing = [...(chosen.fds ?? [])].filter(
@@ -111,6 +113,7 @@ interface Outcome {
   readonly after?: InspectedConnection | undefined
   /** What did not go as it was meant to. */
   readonly note?: string | undefined
+  readonly isSet: boolean
 }
 
 function connectionAt(
@@ -139,7 +142,10 @@ function write(descriptor: number, settings: Settings): string | undefined {
     writeTo(descriptor, settings)
     return undefined
   } catch (error) {
-    return `refused: ${(error as Error).message}`
+    if (!(error instanceof SocketOptionError)) throw error
+    const { option, code, changed } = error
+    const others = changed.length === 0 ? '' : `, after ${changed.join(', ')}`
+    return `refused: ${option} ${code}${others}`
   }
 }
 
@@ -304,12 +310,20 @@ function seconds(parsed: Parsed, option: 'idle' | 'interval', most: number): num
 
 // ------------------------------------------------------------- what is shown
 
+/** Setting a user timeout starts no timer. */
+function whenLooked({ userTimeout, nextRetransmissionMs: next }: InspectedConnection): string[] {
+  if (!userTimeout || next === null) return []
+  return [
+    `       no answer so far: the kernel looks at the next retransmission, in ${duration(next)}`,
+  ]
+}
+
 function report(
   outcomes: readonly Outcome[],
   missing: readonly number[],
   isTrial: boolean,
 ): string {
-  const set = outcomes.filter(({ after }) => after !== undefined).length
+  const set = outcomes.filter(({ isSet }) => isSet).length
   const left = outcomes.length - set
   return text([
     ...headings('local > remote, state', ['keepalive', 'user timeout']),
@@ -320,9 +334,10 @@ function report(
         ? []
         : [row(isTrial ? 'would' : 'after', settingsCells(after), noticedCells(after))]),
       ...(note === undefined ? [] : [`       ${note}`]),
+      ...(isTrial || after === undefined ? [] : whenLooked(after)),
     ]),
     '',
-    `${plural(set, 'connection')} ${isTrial ? 'would be set, nothing was' : 'set'}${left > 0 ? `, ${left} left alone` : ''}.`,
+    `${plural(set, 'connection')} ${isTrial ? 'would be set, nothing was' : 'set'}${left > 0 ? `, ${left} not` : ''}.`,
     ...missing.map((fd) => `Descriptor ${fd} is no connection that matches.`),
   ])
 }

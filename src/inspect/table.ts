@@ -31,7 +31,7 @@ function amount(bytes: number): string {
 }
 
 /** `10.0.0.5:5432`, `[::1]:5432`; an IPv4 address on an IPv6 socket without its prefix. */
-export function addressText(address: string, port: number): string {
+function addressText(address: string, port: number): string {
   const plain = withoutPrefix(address)
   return plain.includes(':') ? `[${plain}]:${port}` : `${plain}:${port}`
 }
@@ -72,7 +72,7 @@ function connectionsTable(connections: readonly InspectedConnection[], red: Pain
         [
           ...settingsCells(connection),
           amount(connection.unacknowledgedBytes),
-          duration(connection.silentMs),
+          connection.silentMs === null ? '-' : duration(connection.silentMs),
         ],
         noticedCells(connection),
         red,
@@ -151,7 +151,8 @@ function notes(connection: InspectedConnection): string[] {
 }
 
 function noteOfPeer(connection: InspectedConnection): string | undefined {
-  const { state, retransmits, probes, windowClosed, takesNothing } = connection
+  const { state, retransmits, probes, windowClosed, takesNothing, nextRetransmissionMs } =
+    connection
   if (state === 'CLOSE') return 'dead: it has ended, and the program has not closed it'
   if (state === 'SYN_SENT')
     return `connecting, and no answer: ${plural(retransmits, 'SYN')} sent again`
@@ -159,7 +160,10 @@ function noteOfPeer(connection: InspectedConnection): string | undefined {
   // One may have been sent just now.
   if (takesNothing || (windowClosed && unanswered < 2)) return `${TAKES_NOTHING}: a slow reader`
   if (windowClosed) return `window closed, and no answer: ${plural(unanswered, 'probe')}`
-  if (retransmits > 0) return `in flight, and no answer: ${plural(retransmits, 'retransmission')}`
+  if (nextRetransmissionMs !== null) {
+    const next = duration(nextRetransmissionMs)
+    return `in flight, and no answer: ${plural(retransmits, 'retransmission')}, the next in ${next}`
+  }
   if (probes > 0) return `idle, and no answer: ${plural(probes, 'keepalive probe')}`
   return undefined
 }
