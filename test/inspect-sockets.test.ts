@@ -1,7 +1,11 @@
 /** `inspectSockets`: this process's own. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { inspectSockets, planDeadPeerTimeout, support } from 'tcp-keepalive'
-import { describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, test } from 'vitest'
 import { answerOf } from './support/child.ts'
+import { buildShim } from './support/shim.ts'
 
 const PAIR = `
 const net = require('node:net')
@@ -77,6 +81,22 @@ describe.concurrent(`inspectSockets${title}`, () => {
       console.log(JSON.stringify([before, between, has()]))`)
     expect(loaded).toEqual([false, false, true])
   })
+})
+
+const folder = mkdtempSync(join(tmpdir(), 'tcp-keepalive-inspect-'))
+afterAll(() => rmSync(folder, { recursive: true }))
+const shim = buildShim(folder)
+
+test.skipIf(title !== '' || shim === undefined)('without TCP_INFO it says so', async () => {
+  // As qemu-user does.
+  const code = await answerOf<string>(
+    `${PAIR}
+      function connected() {
+        try { inspectSockets() } catch ({ code }) { answer(code) }
+      }`,
+    { env: { LD_PRELOAD: shim, REFUSE: 'getsockopt 6 11 38' } },
+  )
+  expect(code).toBe('ERR_FEATURE_UNAVAILABLE_ON_PLATFORM')
 })
 
 test('it takes no arguments', () => {

@@ -8,7 +8,7 @@ import { visitSockets } from 'tcp-keepalive/inspect/other-process'
 import { native } from 'tcp-keepalive/native'
 import { describe, expect, test } from 'vitest'
 import type { Standing } from '../src/inspect/procfs.js'
-import { notAllowed } from '../src/inspect/refusal.js'
+import { notAllowed, refusal } from '../src/inspect/refusal.js'
 import { listen } from './support/listen.ts'
 import { ownNetwork, withoutOwnNetwork } from './support/own-network.ts'
 import {
@@ -318,6 +318,17 @@ describe.concurrent(`who may look${withoutNobody}`, () => {
     expect(message).toContain(words)
     expect(message).not.toContain('\n')
   })
+})
+
+test.each([
+  ['ENOSYS', 'pidfd_getfd came with Linux 5.6'],
+  ['EMFILE', 'raise ulimit -n'],
+  ['ENOENT', 'hidepid'],
+  ['EIO', 'EIO'],
+])('%s', (code, words) => {
+  const { message } = refusal(code, 2 ** 31 - 1, 'inspect')
+  expect(message).toContain(words)
+  expect(message).not.toContain('\n')
 })
 
 describe.concurrent('what cannot be looked into', () => {

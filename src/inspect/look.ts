@@ -1,4 +1,5 @@
 /** What the kernel has for a TCP socket, from a descriptor, and what comes of it. */
+import { getSystemErrorName } from 'node:util'
 import { pathOf } from '../detection-time.js'
 import type { KeepaliveSettings } from '../keepalive.js'
 import { type DetectionTime, kernelDetectionTime } from '../kernel-rules.js'
@@ -80,6 +81,7 @@ export function isConnection(socket: Inspected): socket is InspectedConnection {
  * @param fd The number to report: the other process's.
  * @param silence What the sweep of `setDeadPeerTimeout` allows; 0 where it does not run.
  * @param instead What to show in place of what is set.
+ * @throws {Error} ERR_FEATURE_UNAVAILABLE_ON_PLATFORM where there is no TCP_INFO.
  * @returns Undefined for what is no TCP socket, or neither connected nor listening.
  */
 export function look(
@@ -90,8 +92,9 @@ export function look(
   instead: Settings = UNTOUCHED,
 ): Inspected | undefined {
   const { integers, get, tcpInfo, localAddress, peerAddress, unacknowledged, unread } = native()
-  // Only a TCP socket has it.
-  if (tcpInfo(descriptor) < 0) return undefined
+  const length = tcpInfo(descriptor)
+  // Only a TCP socket has it. Where the system has none at all, tcpInfoOf says so.
+  if (length < 0 && getSystemErrorName(length) !== 'ENOSYS') return undefined
   const info = tcpInfoOf(descriptor)
   const localPort = localAddress?.(descriptor) ?? -1
   const local = { localAddress: addressText(), localPort }

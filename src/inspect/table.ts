@@ -158,8 +158,9 @@ function noteOfPeer(connection: InspectedConnection): string | undefined {
     return `connecting, and no answer: ${plural(retransmits, 'SYN')} sent again`
   const unanswered = Math.max(probes, retransmits)
   // One may have been sent just now.
-  if (takesNothing || (windowClosed && unanswered < 2)) return `${TAKES_NOTHING}: a slow reader`
+  if (windowClosed && (takesNothing || unanswered < 2)) return `${TAKES_NOTHING}: a slow reader`
   if (windowClosed) return `window closed, and no answer: ${plural(unanswered, 'probe')}`
+  if (takesNothing) return `${TAKES_NOTHING}: a slow reader, or loss on the way`
   if (nextRetransmissionMs !== null) {
     const next = duration(nextRetransmissionMs)
     return `in flight, and no answer: ${plural(retransmits, 'retransmission')}, the next in ${next}`
