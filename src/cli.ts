@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** `npx tcp-keepalive check`, `inspect` and `set` */
 import { join } from 'node:path'
+import type { Answer } from './inspect/inspect-command.js'
 
 const HELP = `Usage: tcp-keepalive <command>
 
@@ -38,12 +39,17 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   },
   inspect: {
     help: async () => (await import('./inspect/inspect-command.js')).INSPECT_HELP,
-    run: async (words) => (await import('./inspect/inspect-command.js')).inspect(words),
+    run: async (words) => print((await import('./inspect/inspect-command.js')).inspect(words)),
   },
   set: {
     help: async () => (await import('./inspect/set-command.js')).SET_HELP,
-    run: async (words) => (await import('./inspect/set-command.js')).set(words),
+    run: async (words) => print(await (await import('./inspect/set-command.js')).set(words)),
   },
+}
+
+function print({ status, output }: Answer): number {
+  process.stdout.write(output)
+  return status
 }
 
 function misused(command: string, problem: string): number {

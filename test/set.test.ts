@@ -3,8 +3,8 @@ import { createServer, type Socket } from 'node:net'
 import { performance } from 'node:perf_hooks'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type InspectedSockets, planDeadPeerTimeout } from 'tcp-keepalive'
-import { type Inspected, look, sorted } from 'tcp-keepalive/inspect/look'
-import { visitSockets } from 'tcp-keepalive/inspect/other-process'
+import { inspect } from 'tcp-keepalive/inspect/inspect-command'
+import { set } from 'tcp-keepalive/inspect/set-command'
 import { describe, expect, test } from 'vitest'
 import { listen } from './support/listen.ts'
 import {
@@ -22,13 +22,19 @@ import {
 const reading = (socket: Socket): void => void socket.on('error', () => {}).resume()
 const node = withoutPidfd === '' ? commandOf('Node') : undefined
 
-function inspected(pid: number): InspectedSockets {
-  const sockets: Inspected[] = []
-  visitSockets(pid, 'inspect', undefined, (descriptor, fd) => {
-    const socket = look(descriptor, fd, {})
-    if (socket !== undefined) sockets.push(socket)
-  })
-  return sorted(sockets)
+// In this process: many processes at once are what slows a machine down.
+const inspected = (pid: number): InspectedSockets =>
+  JSON.parse(inspect([String(pid), '--json']).output)
+
+/** As `command`. */
+async function here([name, ...words]: (string | number)[]) {
+  expect(name).toBe('set')
+  try {
+    const { status, output } = await set(words.map(String))
+    return { code: status, stdout: output, stderr: '' }
+  } catch (error) {
+    return { code: 2, stdout: '', stderr: (error as Error).message }
+  }
 }
 
 describe.concurrent(`set${withoutPidfd}`, () => {
@@ -50,11 +56,13 @@ describe.concurrent(`set${withoutPidfd}`, () => {
         expect(stdout).toMatch(
           /\nbefore off +off +never +[\d.]+ min\nafter +off +3 s +never +3\.4 s\n/,
         )
+        expect(stdout).toContain('the kernel looks at the next retransmission, in ')
         expect(stdout).toContain('1 connection set.')
         expect(await answer).toBe('ETIMEDOUT')
-        // The kernel looks when a retransmission is due: within 6.4 s. Alone it would take 15 minutes.
-        expect(performance.now() - begin).toBeLessThan(30_000)
+        // When a retransmission is due; 3 to 7 s on a machine that does nothing else. Alone it would take 15 minutes.
+        expect(performance.now() - begin).toBeLessThan(120_000)
       },
+      180_000,
     )
   })
 
@@ -64,13 +72,13 @@ describe.concurrent(`set${withoutPidfd}`, () => {
       await using server = await listen(createServer(reading))
       await using process_ = await patient(node as string[], server.port)
       const words = ['--fd', process_.fd, '--idle', 60, '--interval', 10, '--count', 3]
-      const trial = await command(['set', process_.pid, ...words, '--dry-run'])
+      const trial = await here(['set', process_.pid, ...words, '--dry-run'])
       expect(trial.code).toBe(0)
       expect(trial.stdout).toMatch(/\nwould +60\/10\/3 +off +90 s +[\d.]+ min\n/)
       expect(trial.stdout).toContain('1 connection would be set, nothing was.')
       expect(inspected(process_.pid).connections[0]?.keepalive.enabled).toBe(false)
 
-      const { code, stdout } = await command(['set', process_.pid, ...words])
+      const { code, stdout } = await here(['set', process_.pid, ...words])
       expect(code).toBe(0)
       expect(stdout).toMatch(/\nafter +60\/10\/3 +off +90 s +[\d.]+ min\n/)
       expect(inspected(process_.pid).connections[0]?.keepalive).toEqual({
@@ -80,7 +88,7 @@ describe.concurrent(`set${withoutPidfd}`, () => {
         count: 3,
       })
       // What is not given is left as it is.
-      await command(['set', process_.pid, '--all', '--interval', 20])
+      await here(['set', process_.pid, '--all', '--interval', 20])
       expect(inspected(process_.pid).connections[0]).toMatchObject({
         keepalive: { enabled: true, idle: 60, interval: 20, count: 3 },
         userTimeout: 0,
@@ -94,14 +102,14 @@ describe.concurrent(`set${withoutPidfd}`, () => {
       await using server = await listen(createServer(reading))
       await using process_ = await patient(node as string[], server.port)
       const which = ['set', process_.pid, '--port', server.port]
-      expect((await command([...which, '--dead-peer-timeout', 20_000])).code).toBe(0)
+      expect((await here([...which, '--dead-peer-timeout', 20_000])).code).toBe(0)
       const plan = planDeadPeerTimeout(20_000, { slowReader: 'end' })
       const { idle, interval, count, userTimeout } = plan
       expect(inspected(process_.pid).connections[0]).toMatchObject({
         keepalive: { enabled: true, idle, interval, count },
         userTimeout,
       })
-      expect((await command([...which, '--dead-peer-timeout', 0])).code).toBe(0)
+      expect((await here([...which, '--dead-peer-timeout', 0])).code).toBe(0)
       expect(inspected(process_.pid).connections[0]).toMatchObject({
         keepalive: { enabled: false },
         userTimeout: 0,
@@ -140,32 +148,32 @@ describe.concurrent(`set${withoutPidfd}`, () => {
         .map(({ fd }) => fd)
         .sort()
     }
-    const set = async (...words: (string | number)[]) => {
-      const { code } = await command(['set', process_.pid, ...words, '--user-timeout', 50_000])
+    const tried = async (...words: (string | number)[]) => {
+      const { code } = await here(['set', process_.pid, ...words, '--user-timeout', 50_000])
       const fds = touched()
-      await command(['set', process_.pid, '--all', '--user-timeout', 0])
+      await here(['set', process_.pid, '--all', '--user-timeout', 0])
       expect(touched()).toEqual([])
       return [code, fds]
     }
-    expect(await set('--fd', v4[0])).toEqual([0, [v4[0]]])
-    expect(await set('--fd', v4[0], '--remote', '::1')).toEqual([2, []])
-    expect(await set('--fd', v4[0], '--fd', v6[0])).toEqual([0, [v4[0], v6[0]].sort()])
-    expect(await set('--remote', `[0:0::1]:${port}`)).toEqual([0, [v6[0]]])
-    expect(await set('--remote', `[::1]:${port + 1}`)).toEqual([2, []])
+    expect(await tried('--fd', v4[0])).toEqual([0, [v4[0]]])
+    expect(await tried('--fd', v4[0], '--remote', '::1')).toEqual([2, []])
+    expect(await tried('--fd', v4[0], '--fd', v6[0])).toEqual([0, [v4[0], v6[0]].sort()])
+    expect(await tried('--remote', `[0:0::1]:${port}`)).toEqual([0, [v6[0]]])
+    expect(await tried('--remote', `[::1]:${port + 1}`)).toEqual([2, []])
     // The accepted end is v4-mapped.
-    const [code, fds] = await set('--remote', `127.0.0.1:${v4[1]}`)
+    const [code, fds] = await tried('--remote', `127.0.0.1:${v4[1]}`)
     expect([code, (fds as number[]).length]).toEqual([0, 1])
     expect(fds).not.toContain(v4[0])
-    expect((await set('--remote', `localhost:${v4[1]}`, '--port', port))[0]).toBe(0)
-    const [, both] = await set('--port', v4[1])
+    expect((await tried('--remote', `localhost:${v4[1]}`, '--port', port))[0]).toBe(0)
+    const [, both] = await tried('--port', v4[1])
     expect(both).toHaveLength(2)
-    const [, all] = await set('--all')
+    const [, all] = await tried('--all')
     expect(all).toHaveLength(6)
     expect(all).not.toContain(listener)
     // A listener and a Unix socket are no connections, also by their numbers.
-    expect(await set('--fd', listener)).toEqual([2, []])
-    expect(await set('--fd', unix)).toEqual([2, []])
-    expect(await set('--fd', v4[0], '--fd', listener)).toEqual([1, [v4[0]]])
+    expect(await tried('--fd', listener)).toEqual([2, []])
+    expect(await tried('--fd', unix)).toEqual([2, []])
+    expect(await tried('--fd', v4[0], '--fd', listener)).toEqual([1, [v4[0]]])
   })
 
   test.skipIf(node === undefined)('a live peer that does not read is left alone', async () => {
@@ -179,7 +187,7 @@ describe.concurrent(`set${withoutPidfd}`, () => {
     await process_.line()
     for (const what of ['--dead-peer-timeout', '--user-timeout']) {
       const words = ['set', process_.pid, '--all', what, 30_000]
-      const { code, stdout } = await command(words)
+      const { code, stdout } = await here(words)
       expect(stdout).toMatch(
         /left alone: the peer .*takes nothing.* \(--slow-reader end sets it\)\n/,
       )
@@ -187,9 +195,9 @@ describe.concurrent(`set${withoutPidfd}`, () => {
       expect(code).toBe(1)
       expect(inspected(process_.pid).connections[0]?.userTimeout).toBe(0)
     }
-    const shown = await command(['inspect', process_.pid])
-    expect(shown.stdout).toContain('the peer answers and takes nothing: a slow reader\n')
-    const { code } = await command([
+    const shown = inspect([String(process_.pid)])
+    expect(shown.output).toContain('the peer answers and takes nothing: a slow reader\n')
+    const { code } = await here([
       ...['set', process_.pid, '--all', '--dead-peer-timeout', 300_000, '--slow-reader', 'end'],
     ])
     expect(code).toBe(0)
@@ -218,7 +226,7 @@ sys.stdin.readline()`,
     // This kernel has no MPTCP.
     if ((await process_.line()) === 'none') return
     const words = ['set', process_.pid, '--all', '--user-timeout', 5000, '--idle', 60]
-    const { code, stdout } = await command(words)
+    const { code, stdout } = await here(words)
     expect(code).toBe(1)
     expect(stdout).toContain('\n       refused: TCP_USER_TIMEOUT ')
     expect(stdout).toContain('0 connections set, 1 not.')
@@ -256,7 +264,7 @@ sys.stdin.readline()`,
     for (let nth = 0; nth < 15; nth++) {
       const remote = `127.0.0.1:${chosen.port}`
       const words = ['set', process_.pid, '--remote', remote, '--user-timeout', 40_000]
-      const { code, stderr } = await command(words)
+      const { code, stderr } = await here(words)
       expect([0, 1], stderr).toContain(code)
     }
     process_.child.stdin.write('end\n')
@@ -310,10 +318,16 @@ describe.concurrent('set: what is wrong is named', () => {
     [[...all, '--idle', '5', '--slow-reader', 'keep'], "--slow-reader is end, not 'keep'"],
     [[...all, '--dry-run=1', '--idle', '5'], '--dry-run takes no value'],
   ])('%s', async (words, message) => {
-    const { code, stdout, stderr } = await command(words)
-    expect(stderr).toMatch(/^tcp-keepalive set: /)
+    const { code, stderr } = await here(words)
     expect(stderr).toContain(message)
-    expect(stderr).toContain('npx tcp-keepalive set --help')
+    expect(code).toBe(2)
+  })
+
+  test('and how it is used', async () => {
+    const { code, stdout, stderr } = await command([...all, '--idel', '5'])
+    expect(stderr).toBe(
+      'tcp-keepalive set: Unknown option --idel.\nHow it is used: npx tcp-keepalive set --help\n',
+    )
     expect([code, stdout]).toEqual([2, ''])
   })
 

@@ -26,18 +26,22 @@ Exit status: 0; 1 when on some connection a dead peer is never noticed while not
 is in flight; 2 when it could not look.
 `
 
-export function inspect(words: readonly string[]): number {
+/** What a command prints, and its exit status. */
+export interface Answer {
+  readonly status: number
+  readonly output: string
+}
+
+export function inspect(words: readonly string[]): Answer {
   const { pid, given } = parse(words, [], ['json'])
   const defaults = defaultsOf(pid)
   const sockets = socketsOfProcess(pid, defaults ?? {})
   const everything = sorted(sockets)
   const never = everything.connections.some(({ neverNoticed }) => neverNoticed)
-  process.stdout.write(
-    given.has('json')
-      ? `${JSON.stringify({ pid, defaultsRead: defaults !== undefined, ...everything }, null, 2)}\n`
-      : table(everything, pid, commandOf(pid), red) + noteOfDefaults(defaults),
-  )
-  return never ? 1 : 0
+  const output = given.has('json')
+    ? `${JSON.stringify({ pid, defaultsRead: defaults !== undefined, ...everything }, null, 2)}\n`
+    : table(everything, pid, commandOf(pid), red) + noteOfDefaults(defaults)
+  return { status: never ? 1 : 0, output }
 }
 
 function socketsOfProcess(pid: number, host: SystemDefaults): Inspected[] {
@@ -52,7 +56,7 @@ function socketsOfProcess(pid: number, host: SystemDefaults): Inspected[] {
 /** The process is in a network namespace that cannot be entered. */
 export function noteOfDefaults(defaults: SystemDefaults | undefined): string {
   return defaults === undefined
-    ? '\nIt has a network of its own, whose tcp_retries2 only root can read: 15 is assumed.\n'
+    ? '\nOnly root can read tcp_retries2 of its network namespace: 15 is assumed.\n'
     : ''
 }
 

@@ -93,7 +93,7 @@ export function defaultsOf(pid: number): SystemDefaults | undefined {
     const answer = execFileSync('nsenter', inside, {
       encoding: 'utf8',
       stdio: ['ignore', 'pipe', 'ignore'],
-      timeout: 10_000,
+      timeout: 30_000,
       env,
     })
     return JSON.parse(answer) as SystemDefaults

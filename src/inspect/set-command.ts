@@ -9,7 +9,7 @@ import type { SystemDefaults } from '../system-defaults.js'
 import { isMistaken, MAX_INTERVAL } from '../units.js'
 import { writeTo } from '../write.js'
 import { type Parsed, parse, quoted, UsageError, wholeNumber } from './arguments.js'
-import { noteOfDefaults } from './inspect-command.js'
+import { type Answer, noteOfDefaults } from './inspect-command.js'
 import { type InspectedConnection, isConnection, look } from './look.js'
 import { visitSockets } from './other-process.js'
 import { defaultsOf, socketAt } from './procfs.js'
@@ -66,7 +66,7 @@ was chosen, or it could not look.
 const WHICH = ['fd', 'remote', 'port']
 const WHAT = ['dead-peer-timeout', 'idle', 'interval', 'count', 'user-timeout', 'slow-reader']
 
-export async function set(words: readonly string[]): Promise<number> {
+export async function set(words: readonly string[]): Promise<Answer> {
   const parsed = parse(words, [...WHICH, ...WHAT], ['all', 'dry-run'], WHICH)
   const { pid, given } = parsed
   const chosen = await chosenBy(parsed)
@@ -103,8 +103,9 @@ export async function set(words: readonly string[]): Promise<number> {
   const missing = [...(chosen.fds ?? [])].filter(
     (fd) => !outcomes.some(({ before }) => before.fd === fd),
   )
-  process.stdout.write(report(outcomes, missing, isTrial) + noteOfDefaults(defaults))
-  return missing.length === 0 && outcomes.every(({ note }) => note === undefined) ? 0 : 1
+  const isDone = missing.length === 0 && outcomes.every(({ note }) => note === undefined)
+  const output = report(outcomes, missing, isTrial) + noteOfDefaults(defaults)
+  return { status: isDone ? 0 : 1, output }
 }
 
 interface Outcome {
