@@ -1,7 +1,7 @@
 /** A process that is looked into from outside: it has nothing of this library. */
 import { type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, renameSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -64,9 +64,13 @@ export function commandOf(language: Language): string[] | undefined {
   if (language === 'Node') return [process.execPath, source('cjs')]
   if (language === 'Python')
     return spawnSync('python3', ['--version']).status === 0 ? ['python3', source('py')] : undefined
-  const program = join(root, 'build', `patient-${process.pid}`)
+  const program = join(root, 'build', 'patient')
+  const mine = `${program}-${process.pid}`
   mkdirSync(join(root, 'build'), { recursive: true })
-  return spawnSync('cc', ['-Wall', '-o', program, source('c')]).status === 0 ? [program] : undefined
+  if (spawnSync('cc', ['-Wall', '-o', mine, source('c')]).status !== 0) return undefined
+  // Another test file may be running the last one.
+  renameSync(mine, program)
+  return [program]
 }
 
 export interface Patient extends AsyncDisposable {
