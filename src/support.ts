@@ -12,6 +12,8 @@ export interface Support {
   /** Without `slowReader: 'end'`. */
   readonly setDeadPeerTimeout: true | string
   readonly getTcpInfo: true | string
+  /** And `tcp-keepalive inspect` and `set`, which need Linux 5.6. */
+  readonly inspectSockets: true | string
   /** `installDefaults` and `tcp-keepalive/register`. */
   readonly installDefaults: true | string
   /** Errors of sockets that nobody is reading. */
@@ -67,6 +69,9 @@ export const support: Support = {
     return linuxOnly()
   },
   get getTcpInfo() {
+    return linuxOnly()
+  },
+  get inspectSockets() {
     return linuxOnly()
   },
   get installDefaults() {

@@ -67,6 +67,17 @@ function lookAgain(connection: Connection, now: number, ms: number): void {
   earlier?.remove(connection)
 }
 
+/** The silence of each descriptor that is looked at. */
+export function sweptDescriptors(): Map<number, number> {
+  const silences = new Map<number, number>()
+  for (const { connections } of slots.values()) {
+    for (const { handle, settings } of connections) {
+      if (settings.silence > 0) silences.set(openDescriptor(handle), settings.silence)
+    }
+  }
+  return silences
+}
+
 /** So many connections at a time: between two batches the event loop goes round. */
 const BATCH = 250
 
