@@ -72,7 +72,7 @@ beforeAll(async () => {
   const tarballs = [packed, dependency].map(({ filename }) => join(work, filename))
   const flags = ['--offline', '--ignore-scripts', '--no-audit', '--no-fund', '--no-update-notifier']
   await succeed(['npm', 'install', ...flags, ...tarballs], app)
-}, 60_000)
+})
 
 describe('the tarball', () => {
   test('has the build, the binaries and the papers, and nothing else', () => {
