@@ -106,6 +106,7 @@ function concludeAbout(batch: readonly Connection[]): void {
   const now = clock()
   host ??= systemDefaults()
   const dead: Connection[] = []
+  const overdue: Connection[] = []
   for (const [nth, connection] of batch.entries()) {
     const outstanding = outstandingOf(numbers, nth)
     const { silence } = connection.settings
@@ -113,11 +114,13 @@ function concludeAbout(batch: readonly Connection[]): void {
     const isKnown = outstanding.waits >= 0 && silence > 0
     const before = connection.liveness?.acknowledged ?? NOTHING
     if (isKnown && isDead(connection, outstanding, now, host)) dead.push(connection)
+    if (connection.isConnectOverdue(now)) overdue.push(connection)
     const isCalm = connection.onEstablished === undefined && isUndoubted(before, outstanding)
     lookAgain(connection, now, isCalm ? nextLook(silence) : SWEEP_PERIOD)
   }
   // Once all answers are taken: a number whose connection ends is soon another's.
   for (const connection of dead) connection.conclude(now)
+  for (const connection of overdue) connection.endConnect()
 }
 
 function isDead(
