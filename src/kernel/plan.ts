@@ -125,9 +125,10 @@ export function deadPeerPlan(
 /** What takes a plan back: keepalive off, and everything as the host has it. */
 export function nothingPlanned(slowReader: SlowReader, host: SystemDefaults): DeadPeerPlan {
   const settings = {
-    idle: host.idle ?? 7200,
-    interval: host.interval ?? 75,
-    count: host.count ?? 9,
+    // gVisor tells 0, which no socket takes.
+    idle: host.idle || 7200,
+    interval: host.interval || 75,
+    count: host.count || 9,
     connectTimeout: 0,
     userTimeout: 0,
     rtoMax: host.rtoMax ?? null,
