@@ -59,7 +59,8 @@ export function sweep(connection: Connection): void {
 
 /** Where it is to be looked at sooner already, that stays. */
 function lookAgain(connection: Connection, now: number, ms: number): void {
-  const period = Math.ceil((now + ms) / SWEEP_PERIOD)
+  // A look comes a little after its period has begun: rounded up, the next would be the one after next.
+  const period = Math.floor((now + ms) / SWEEP_PERIOD)
   const earlier = connection.slot as Slot | undefined
   if (earlier !== undefined && earlier.period <= period) return
   const slot = slots.get(period) ?? new Slot(period, now)
