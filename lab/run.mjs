@@ -17,6 +17,7 @@ const LABS = {
   'bench/watch': 'what watching many sockets costs',
   'bench/slow-readers': 'what keeping slow readers costs',
   compare: 'what others can do: the table of README.md',
+  sandbox: 'in gVisor: what dies, what is kept, what cannot be had',
   hang: 'connections that hang in every way, as ss shows them',
   gdb: 'the native code with symbols, under gdb',
 }

@@ -275,6 +275,10 @@ napi_value SetTimer(napi_env env, napi_callback_info info) {
   return Number(env, opened->watcher->SetTimer(milliseconds));
 }
 
+napi_value Capabilities(napi_env env, napi_callback_info) {
+  return Number(env, FindCapabilities());
+}
+
 // now(): milliseconds of a clock that never goes back.
 napi_value Now(napi_env env, napi_callback_info) {
   napi_value result = nullptr;
@@ -355,6 +359,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   Export(env, exports, "peerAddress", AskAddress<ReadPeerAddress>);
   Export(env, exports, "tcpInfo", TcpInfo);
   Export(env, exports, "unplug", Unplug);
+  Export(env, exports, "capabilities", Capabilities);
   Export(env, exports, "watch", Watch);
   Export(env, exports, "open", Open);
   Export(env, exports, "shut", ShutWatcher);

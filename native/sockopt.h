@@ -66,8 +66,17 @@ int CountUnread(Socket socket);
 int64_t Milliseconds();
 
 // Pulls the cable of this one socket (segments that arrive are dropped before
-// TCP sees them), or puts it back.
+// TCP sees them), or puts it back. kUnavailable where the option is taken and has no effect.
 int SetUnplugged(Socket socket, bool unplugged);
+
+// What the system really has, found out with a socket that is never connected. Sandboxes and
+// emulators take calls whose answers mean nothing.
+enum Capability : int {
+  kTcpInfo = 1,  // TCP_INFO has numbers, and not only a state
+  kUnplug = 2,   // SetUnplugged works
+};
+// The sum of those that are there, a negative errno where no socket could be had.
+int FindCapabilities();
 
 // The peer's address as text, also of a connection that is dead already.
 // Returns the port.

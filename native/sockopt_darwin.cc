@@ -20,5 +20,6 @@ const BsdOption kBsdOptions[kOptionCount] = {
 
 // IP_MINTTL is not among macOS's options.
 int SetUnplugged(int, bool) { return kUnavailable; }
+int FindCapabilities() { return 0; }
 
 }  // namespace keepalive

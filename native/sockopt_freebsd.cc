@@ -27,5 +27,6 @@ int SetUnplugged(int socket, bool unplugged) {
   if (address.ss_family != AF_INET) return kUnavailable;
   return SetInt(socket, IPPROTO_IP, IP_MINTTL, unplugged ? 255 : 0);
 }
+int FindCapabilities() { return kUnplug; }
 
 }  // namespace keepalive

@@ -2,6 +2,7 @@
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -38,6 +39,14 @@ constexpr Name kNames[kOptionCount] = {
     {SOL_SOCKET, SO_KEEPALIVE},
 };
 
+// gVisor takes these options, and forgets them.
+int SetMinimum(int socket, int level, int name, int minimum) {
+  const int refused = SetInt(socket, level, name, minimum);
+  if (refused < 0) return refused;
+  int set = 0;
+  return GetInt(socket, level, name, &set) == 0 && set == minimum ? 0 : kUnavailable;
+}
+
 }  // namespace
 
 int SetOption(int socket, Option option, int value) {
@@ -56,10 +65,10 @@ int SetUnplugged(int socket, bool unplugged) {
   const int result = GetInt(socket, SOL_SOCKET, SO_DOMAIN, &family);
   if (result < 0) return result;
   if (family == AF_INET6) {
-    const int refused = SetInt(socket, IPPROTO_IPV6, IPV6_MINHOPCOUNT, minimum);
+    const int refused = SetMinimum(socket, IPPROTO_IPV6, IPV6_MINHOPCOUNT, minimum);
     if (refused < 0) return refused;
   }
-  return SetInt(socket, IPPROTO_IP, IP_MINTTL, minimum);
+  return SetMinimum(socket, IPPROTO_IP, IP_MINTTL, minimum);
 }
 
 // getpeername() answers ENOTCONN once the connection is dead; SO_PEERNAME does
@@ -100,6 +109,20 @@ constexpr int kClose = 7;
 constexpr size_t kReceiveWindowOffset = offsetof(tcp_info, tcpi_snd_wnd) + sizeof(uint32_t);
 
 }  // namespace
+
+// tcp_init_sock() gives a new socket a retransmission timeout and a segment size. gVisor's has
+// neither, and later lacks what waits for the peer and when that has answered; qemu-user passes
+// four bytes on.
+int FindCapabilities() {
+  const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (socket < 0) return -errno;
+  InfoBuffer buffer{};
+  const bool has_numbers =
+      ReadInfo(socket, &buffer) >= 0 && buffer.info.tcpi_rto > 0 && buffer.info.tcpi_snd_mss > 0;
+  const bool has_unplug = SetUnplugged(socket, true) == 0;
+  close(socket);
+  return (has_numbers ? kTcpInfo : 0) | (has_unplug ? kUnplug : 0);
+}
 
 int ReadTcpInfo(int socket, double* fields) {
   InfoBuffer buffer;

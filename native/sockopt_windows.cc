@@ -91,6 +91,7 @@ int ReadPeerAddress(Socket socket, char* text, size_t size) {
 }
 
 int SetUnplugged(Socket, bool) { return kUnavailable; }
+int FindCapabilities() { return 0; }
 
 // SIO_TCP_INFO tells neither probes nor the time of the last acknowledgement.
 int ReadTcpInfo(Socket, double*) { return kUnavailable; }

@@ -7,8 +7,10 @@ import {
   nothingPlanned,
 } from './kernel/plan.js'
 import { hostDefaults } from './kernel/system-defaults.js'
+import { has } from './native.js'
 import { LEAVE, type Settings, settingsWith } from './options/settings.js'
 import { apply, type Target } from './targets/apply.js'
+import { NO_TCP_INFO } from './tcp-info.js'
 
 /**
  * Makes a silent peer an `'error'` within `ms` **milliseconds**, whatever the
@@ -24,7 +26,7 @@ import { apply, type Target } from './targets/apply.js'
  * data: log it.
  *
  * **A live peer that does not read** (a slow consumer, a stopped debugger) answers
- * the kernel's window probes. It is kept, which is what `slowReader: 'keep'` says;
+ * the kernel's window probes. With `slowReader: 'keep'`, the default on Linux, it is kept;
  * with `'end'` it is given up after the same time, by the user timeout alone.
  *
  * **A peer that dies behind a closed window** is noticed later than `ms` where it must be, because
@@ -42,7 +44,8 @@ import { apply, type Target } from './targets/apply.js'
  * @param target A socket, connected or not; a server; an http(s) agent; an http2 session.
  * @param ms 2000 to 2147483647, or 0 to take everything back: keepalive off, and the
  * host's defaults.
- * @param options `slowReader`: `'keep'`, which is the default, or `'end'`.
+ * @param options `slowReader`: `'keep'` or `'end'`; omitted, `'keep'` where it can be had
+ * (`support.setDeadPeerTimeout`), else `'end'`.
  * @returns The plan: what was set, and what comes of it.
  * @throws {TypeError} ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE: nothing was set.
  * @throws {RangeError} ERR_OUT_OF_RANGE: nothing was set.
@@ -50,7 +53,9 @@ import { apply, type Target } from './targets/apply.js'
  * @throws {SocketOptionError} The kernel refused; ENOTSUP for a Unix-domain socket. Where
  * the settings have to wait for a descriptor it is not thrown: the socket is destroyed with
  * it, a server's is its `'error'`, an agent's the request's.
- * @platform Linux. Elsewhere only with `slowReader: 'end'`, as `setUserTimeout`.
+ * @platform Linux. Elsewhere, and in gVisor and qemu-user, `'end'`, as `setUserTimeout`; there
+ * `'keep'` is ERR_FEATURE_UNAVAILABLE_ON_PLATFORM, and the connect is bounded by this library where
+ * the kernel does not do it, up to a second after `ms` (in Node; Bun and Deno show no connects).
  * @see tcp(7); net/ipv4/tcp_timer.c; docs/detection.md for what was measured
  *
  * @example
@@ -78,9 +83,10 @@ export function setDeadPeerTimeout(
  * error then. Touches nothing.
  *
  * @param ms 2000 to 2147483647 **milliseconds**, or 0.
- * @param options `slowReader`: `'keep'`, which is the default, or `'end'`.
+ * @param options `slowReader`: `'keep'` or `'end'`; omitted, `'keep'` where it can be had
+ * (`support.setDeadPeerTimeout`), else `'end'`.
  * @throws {TypeError | RangeError} As `setDeadPeerTimeout`.
- * @throws {Error} ERR_FEATURE_UNAVAILABLE_ON_PLATFORM: `'keep'` where there is no TCP_INFO.
+ * @throws {Error} ERR_FEATURE_UNAVAILABLE_ON_PLATFORM: `'keep'` where `getTcpInfo` is not.
  * @platform As `setDeadPeerTimeout`.
  * @see tcp(7); net/ipv4/tcp_timer.c; docs/detection.md for what was measured
  *
@@ -108,12 +114,13 @@ const plans = { keep: new Map<unknown, Planned>(), end: new Map<unknown, Planned
 const MAX_PLANS = 100
 
 function planned(ms: unknown, options: unknown): Planned {
-  const slowReader = checkDeadPeerTimeout(ms, options)
-  if (ms !== 0 && slowReader === 'keep' && process.platform !== 'linux') {
+  const asked = checkDeadPeerTimeout(ms, options)
+  if (ms !== 0 && asked === 'keep' && !has('tcpInfo')) {
     throw unavailable(
-      `slowReader: 'keep' needs Linux' TCP_INFO, which ${process.platform} has not. Use { slowReader: 'end' }: a live peer that does not read is given up then, too.`,
+      `slowReader: 'keep' cannot be had. ${NO_TCP_INFO} Omit it, or write { slowReader: 'end' }: a live peer that does not read is given up then, too.`,
     )
   }
+  const slowReader = asked ?? (has('tcpInfo') ? 'keep' : 'end')
   const made = plans[slowReader]
   const known = made.get(ms)
   if (known !== undefined) return known

@@ -1,6 +1,6 @@
 import { Socket } from 'node:net'
 import { Connection } from './connection/connection.js'
-import { invalidType, invalidValue, outOfRange } from './errors.js'
+import { invalidType, invalidValue, outOfRange, unavailable } from './errors.js'
 import { getKeepalive } from './keepalive.js'
 import { rtoMaxForClosedWindow } from './kernel/closed-window.js'
 import {
@@ -10,12 +10,12 @@ import {
   kernelDetectionTime,
 } from './kernel/rules.js'
 import { systemDefaults } from './kernel/system-defaults.js'
-import { native } from './native.js'
+import { has, native } from './native.js'
 import { openDescriptor } from './node/descriptor.js'
 import { handleOf } from './node/handle.js'
 import { type Settings, UNTOUCHED } from './options/settings.js'
 import { MAX_COUNT, MAX_MILLISECONDS, MAX_SECONDS, RTO_MAX } from './options/socket-options.js'
-import { getTcpInfo, type TcpInfo } from './tcp-info.js'
+import { getTcpInfo, NO_TCP_INFO, type TcpInfo } from './tcp-info.js'
 import { getUserTimeout } from './user-timeout.js'
 
 /**
@@ -32,7 +32,7 @@ import { getUserTimeout } from './user-timeout.js'
  * @throws {Error} ERR_SOCKET_NOT_CONNECTED, ERR_SOCKET_CLOSED,
  * ERR_FEATURE_UNAVAILABLE_ON_PLATFORM.
  * @throws {SocketOptionError} The kernel refused to tell what a socket has.
- * @platform Settings everywhere, by the rules of Linux; a socket on Linux.
+ * @platform Settings everywhere, by the rules of Linux; a socket where `getTcpInfo` is.
  * @see net/ipv4/tcp_timer.c; docs/detection.md for how well it holds
  *
  * @example
@@ -92,6 +92,7 @@ function checkedSettings(settings: object): DetectionSettings {
 
 function timeOfSocket(socket: Socket): DetectionTime {
   const inForce = getUserTimeout(socket)
+  if (!has('tcpInfo')) throw unavailable(NO_TCP_INFO)
   const handle = handleOf(socket)
   const connection = handle ? Connection.of(handle) : undefined
   const wanted = connection?.settings ?? UNTOUCHED

@@ -42,18 +42,18 @@ export class SocketOptionError extends Error {
   }
 }
 
-/** ENOTSUP as this runtime numbers it, negative; Windows' libuv has numbers of its own. */
-export function notSupported(): number {
-  for (const [errno, [name]] of getSystemErrorMap?.() ?? []) if (name === 'ENOTSUP') return errno
+/** An error as this runtime numbers it, negative; Windows' libuv has numbers of its own. */
+export function errnoOf(code: 'ENOTSUP' | 'ETIMEDOUT'): number {
+  for (const [errno, [name]] of getSystemErrorMap?.() ?? []) if (name === code) return errno
   const { constants } = require('node:os') as typeof import('node:os')
-  return -constants.errno.ENOTSUP
+  return -constants.errno[code]
 }
 
 /** A server's connections have no TCP options. */
 export function serverNotOnPort(option: SocketOptionName): SocketOptionError {
   return new SocketOptionError(
     'setsockopt',
-    notSupported(),
+    errnoOf('ENOTSUP'),
     option,
     [],
     'this server listens on a Unix-domain socket or a pipe, not on a TCP port',

@@ -23,6 +23,8 @@ interface Binding {
   tcpInfo(descriptor: number): number
   /** 1 makes the peer go silent for this one socket, 0 plugs it in again. */
   unplug(descriptor: number, unplugged: number): number
+  /** The sum of what is there of `CAPABILITY`; negative where that could not be found out. */
+  capabilities(): number
   /** The bytes that have arrived and were not read. */
   unread(descriptor: number): number
   /**
@@ -138,3 +140,22 @@ export const TCP_INFO = {
 export function decodeRefusal(result: number): { option: number; errno: number } {
   return { option: -result >> 16, errno: -(-result & 0xffff) }
 }
+
+/** `Capability` of native/sockopt.h. */
+export const CAPABILITY = { tcpInfo: 1, unplug: 2 } as const
+
+let capabilities: number | undefined
+
+/** Whether the system really has it. Found out once; while no socket can be had for that it is taken for granted. */
+export function has(capability: keyof typeof CAPABILITY): boolean {
+  const found = capabilities ?? native().capabilities()
+  if (found < 0) return true
+  capabilities = found
+  return (found & CAPABILITY[capability]) !== 0
+}
+
+/** Why `has('unplug')` is false. */
+export const NO_UNPLUG: string =
+  process.platform === 'linux'
+    ? 'IP_MINTTL or IPV6_MINHOPCOUNT has no effect here, so no socket can be unplugged: this only looks like Linux, as gVisor and qemu-user do.'
+    : `${process.platform} has nothing to unplug one socket with.`

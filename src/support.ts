@@ -1,4 +1,4 @@
-import { native } from './native.js'
+import { has, NO_UNPLUG, native } from './native.js'
 import { IS_NODE, NOT_NODE } from './node/descriptor.js'
 import { loop } from './node/loop.js'
 import { NO_TCP_INFO } from './tcp-info.js'
@@ -9,7 +9,7 @@ export interface Support {
   readonly getKeepalive: true | string
   readonly setUserTimeout: true | string
   readonly getUserTimeout: true | string
-  /** Without `slowReader: 'end'`. */
+  /** With `slowReader: 'keep'`. Where that is not `true`, an omitted `slowReader` is `'end'`. */
   readonly setDeadPeerTimeout: true | string
   readonly getTcpInfo: true | string
   /** And `tcp-keepalive inspect` and `set`, which need Linux 5.6. */
@@ -31,19 +31,19 @@ function binary(): true | string {
   }
 }
 
-function linuxOnly(): true | string {
+function tcpInfo(): true | string {
   const loads = binary()
-  if (loads !== true || process.platform === 'linux') return loads
-  return NO_TCP_INFO
+  return loads !== true || has('tcpInfo') ? loads : NO_TCP_INFO
 }
 
 function watching(): true | string {
   const loads = binary()
   if (loads !== true) return loads
-  return (
-    (process.platform !== 'win32' && loop().watches) ||
-    'This runtime or system has no event loop to watch on: an error of a socket that nobody reads arrives when it is read again.'
-  )
+  const onItsOwn = 'an error of a socket that nobody reads arrives when it is read again.'
+  if (process.platform === 'win32' || !loop().watches)
+    return `This runtime or system has no event loop to watch on: ${onItsOwn}`
+  // Without it a timeout cannot be told from a reset, which is Node's to report.
+  return process.platform !== 'linux' || has('tcpInfo') || `${NO_TCP_INFO} So ${onItsOwn}`
 }
 
 /**
@@ -66,13 +66,13 @@ export const support: Support = {
     return binary()
   },
   get setDeadPeerTimeout() {
-    return linuxOnly()
+    return tcpInfo()
   },
   get getTcpInfo() {
-    return linuxOnly()
+    return tcpInfo()
   },
   get inspectSockets() {
-    return linuxOnly()
+    return tcpInfo()
   },
   get installDefaults() {
     const loads = binary()
@@ -83,9 +83,6 @@ export const support: Support = {
   },
   get unplug() {
     const loads = binary()
-    const can = process.platform === 'linux' || process.platform === 'freebsd'
-    return loads !== true || can
-      ? loads
-      : `${process.platform} has nothing to unplug one socket with.`
+    return loads !== true || has('unplug') ? loads : NO_UNPLUG
   },
 }

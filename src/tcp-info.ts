@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import { getSystemErrorName } from 'node:util'
 import { SocketOptionError, unavailable } from './errors.js'
-import { native } from './native.js'
+import { has, native } from './native.js'
 import { descriptorOf } from './options/read.js'
 
 /** The kernel's names (include/net/tcp_states.h), by its numbers. */
@@ -110,6 +110,7 @@ let fields: Float64Array | undefined
 
 /** The kernel writes the same fields every time: what it has not written is NaN for good. */
 function prepare(): Float64Array {
+  if (!has('tcpInfo')) throw unavailable(NO_TCP_INFO)
   fields = native().fields.fill(Number.NaN)
   return fields
 }
@@ -123,7 +124,7 @@ function prepare(): Float64Array {
  * @throws {Error} ERR_SOCKET_NOT_CONNECTED until there is a descriptor, ERR_SOCKET_CLOSED,
  * ERR_FEATURE_UNAVAILABLE_ON_PLATFORM.
  * @throws {SocketOptionError} The kernel refused; ENOTSUP for a Unix-domain socket.
- * @platform Linux; Node, Bun, Deno.
+ * @platform Linux, but not gVisor and not qemu-user, whose numbers are missing; Node, Bun, Deno.
  * @see tcp(7); include/uapi/linux/tcp.h; net/ipv4/tcp.c, tcp_get_info
  *
  * @example
@@ -197,10 +198,10 @@ function withoutAbsent(info: TcpInfo): TcpInfo {
   ) as unknown as TcpInfo
 }
 
-/** qemu-user and gVisor are Linux to a program, too. */
+/** Why `has('tcpInfo')` is false. */
 export const NO_TCP_INFO: string =
   process.platform === 'linux'
-    ? 'What runs here as Linux tells no TCP_INFO.'
+    ? 'TCP_INFO has no numbers here: this only looks like Linux, as gVisor and qemu-user do, or a filter refuses it.'
     : `TCP_INFO is read on Linux only, not on ${process.platform}.`
 
 function refused(errno: number): Error {

@@ -4,7 +4,7 @@
  */
 import type { Socket } from 'node:net'
 import { systemError, unavailable } from './errors.js'
-import { native } from './native.js'
+import { NO_UNPLUG, native } from './native.js'
 import { handleOf } from './node/handle.js'
 import { descriptorOf } from './options/read.js'
 
@@ -28,8 +28,9 @@ export interface PlugIn {
  * @returns The function that plugs it in again; harmless when the socket is gone.
  * @throws {TypeError} ERR_INVALID_ARG_TYPE: not a net.Socket.
  * @throws {Error} ERR_SOCKET_NOT_CONNECTED, ERR_SOCKET_CLOSED,
- * ERR_FEATURE_UNAVAILABLE_ON_PLATFORM, or the kernel's refusal.
- * @platform Linux; FreeBSD, IPv4 only.
+ * ERR_FEATURE_UNAVAILABLE_ON_PLATFORM where the options are not there or have no effect
+ * (they are read back), or the kernel's refusal.
+ * @platform Linux, but not gVisor and not qemu-user; FreeBSD, IPv4 only.
  * @see ip(7), ipv6(7); net/ipv4/tcp_ipv4.c, tcp_v4_rcv, at min_ttl
  *
  * @example
@@ -50,15 +51,14 @@ export function unplug(socket: Socket): PlugIn {
   return Object.assign(plugIn, { [Symbol.dispose]: plugIn })
 }
 
+/** What a system answers that does not know the option, and the binding where it has no effect. */
+const MISSING = ['ENOSYS', 'ENOPROTOOPT']
+
 function pull(descriptor: number, unplugged: 0 | 1): void {
   const result = native().unplug(descriptor, unplugged)
   if (result >= 0) return
   // IPv6 has two options, of which the first may be set by now.
   native().unplug(descriptor, 0)
   const error = systemError(result, 'setsockopt')
-  throw error.code === 'ENOSYS'
-    ? unavailable(
-        `There is nothing on this system (${process.platform}) to unplug one socket with.`,
-      )
-    : error
+  throw MISSING.includes(error.code ?? '') ? unavailable(NO_UNPLUG) : error
 }

@@ -274,9 +274,10 @@ describe('the arguments of a plan', () => {
     expect(() => checkDeadPeerTimeout(ms, undefined)).toThrow(message)
   })
 
-  test("slowReader is 'keep' unless told, and nothing but 'keep' or 'end'", () => {
-    expect(checkDeadPeerTimeout(2000, undefined)).toBe('keep')
-    expect(checkDeadPeerTimeout(2000, {})).toBe('keep')
+  test("slowReader is the platform's to choose unless told, and nothing but 'keep' or 'end'", () => {
+    expect(checkDeadPeerTimeout(2000, undefined)).toBe(undefined)
+    expect(checkDeadPeerTimeout(2000, {})).toBe(undefined)
+    expect(checkDeadPeerTimeout(2000, { slowReader: 'keep' })).toBe('keep')
     expect(checkDeadPeerTimeout(2000, { slowReader: 'end' })).toBe('end')
     expect(() => checkDeadPeerTimeout(2000, { slowReader: 'kill' })).toThrow(/'keep' or 'end'/)
     expect(() => checkDeadPeerTimeout(2000, { slowReaders: 'end' })).toThrow(/slowReaders/)

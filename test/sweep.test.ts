@@ -134,3 +134,34 @@ test.concurrent('the store of whoever was swept first is not kept for as long as
   )
   expect(answer).toEqual({ kept: false, swept: true })
 })
+
+test.concurrent('looks twice a second while something waits', async () => {
+  const looks = await answerOf<number[]>(`
+    const net = require('node:net')
+    const { setDeadPeerTimeout } = require('tcp-keepalive')
+    const { unplug } = require('tcp-keepalive/testing')
+    const { native } = require('./dist/native.js')
+    const server = net.createServer((accepted) => accepted.on('error', () => {}))
+    server.listen(0, '127.0.0.1', () => {
+      const client = net.connect(server.address().port, '127.0.0.1', () => {
+        setDeadPeerTimeout(client, 20_000)
+        const looks = []
+        const { sweep } = native()
+        native().sweep = (...given) => {
+          looks.push(performance.now())
+          if (looks.length === 12) {
+            console.log(JSON.stringify(looks.slice(1).map((look, i) => look - looks[i])))
+            process.exit()
+          }
+          return sweep(...given)
+        }
+        unplug(client)
+        client.write('x')
+      })
+    })
+  `)
+  // The first are an eighth of the silence apart; a busy machine makes one late, and the next early.
+  const median = looks.sort((a, b) => a - b)[looks.length >> 1] as number
+  expect(median).toBeGreaterThan(400)
+  expect(median).toBeLessThan(750)
+})

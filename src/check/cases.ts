@@ -1,9 +1,11 @@
 /** The connections whose cable `tcp-keepalive check` pulls. */
 import { type AddressInfo, connect, createServer, type Server, Socket } from 'node:net'
 import { connect as connectTls, createServer as createTlsServer } from 'node:tls'
+import { planDeadPeerTimeout, setDeadPeerTimeout } from '../dead-peer.js'
 import { setKeepalive } from '../keepalive.js'
-import { type DetectionSettings, kernelDetectionTime } from '../kernel/rules.js'
+import { type DetectionSettings, kernelDetectionTime, SWEEP_PERIOD } from '../kernel/rules.js'
 import { systemDefaults } from '../kernel/system-defaults.js'
+import { LATE } from '../kernel/timers.js'
 import { getTcpInfo } from '../tcp-info.js'
 import { unplug } from '../testing.js'
 import { setUserTimeout } from '../user-timeout.js'
@@ -16,6 +18,8 @@ export interface Case {
   settings: string
   /** Milliseconds until the error. */
   predicted: number
+  /** Milliseconds by which it may be late, where those are more than usual. */
+  late?: number
   /** Makes the connection; `begin` lets its peer go silent. */
   prepare(ground: Ground): Promise<Ready>
 }
@@ -152,6 +156,24 @@ const connectCase: Case = {
     setUserTimeout(socket, USER_TIMEOUT)
     return { socket, begin: () => socket.connect(port, '127.0.0.1') && 0 }
   },
+}
+
+/** Bounded here where the kernel does not do it, once its timers would be over: two looks of the sweep. */
+const boundConnectCase: Case = {
+  name: 'connecting, no answer',
+  settings: `dead peer timeout ${USER_TIMEOUT} ms`,
+  predicted: planDeadPeerTimeout(USER_TIMEOUT, { slowReader: 'end' }).detection.connecting,
+  late: 1000 + USER_TIMEOUT * (LATE - 1) + 2 * SWEEP_PERIOD,
+  async prepare({ silentPort: port }) {
+    const socket = new Socket()
+    setDeadPeerTimeout(socket, USER_TIMEOUT)
+    return { socket, begin: () => socket.connect(port, '127.0.0.1') && 0 }
+  },
+}
+
+/** Those for which no peer has to be silenced. */
+export function casesWithoutUnplug(): Case[] {
+  return [boundConnectCase]
 }
 
 export function cases(): Case[] {

@@ -77,9 +77,16 @@ export class Report {
             `${failed} of ${results.length} connections did not end when predicted.`,
           ),
     )
-    this.#line(
-      'Those that are "still alive" have a dead peer as well: that is what a program without these settings waits for.',
-    )
+    if (results.some((result) => !isSoon(result)))
+      this.#line(
+        'Those that are "still alive" have a dead peer as well: that is what a program without these settings waits for.',
+      )
+  }
+
+  notShown(names: readonly string[], reasons: readonly string[]): void {
+    this.#line('')
+    this.#line(`Cannot be shown here: ${names.join('; ')}.`)
+    for (const reason of new Set(reasons)) this.#line(reason)
   }
 
   #row(result: Result, elapsed: number, over = false): string {

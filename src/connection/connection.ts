@@ -3,12 +3,20 @@ import { AsyncResource } from 'node:async_hooks'
 import type { Socket } from 'node:net'
 import { constants } from 'node:os'
 import { debug } from '../debug.js'
-import { systemError } from '../errors.js'
+import { errnoOf, systemError } from '../errors.js'
 import { hostDefaults } from '../kernel/system-defaults.js'
-import { native, TCP_INFO } from '../native.js'
+import { LATE } from '../kernel/timers.js'
+import { has, native, TCP_INFO } from '../native.js'
 import { openDescriptor } from '../node/descriptor.js'
 import { handleOf, unproxied } from '../node/handle.js'
-import { type HandleHooks, hang, hook, hooksOf } from '../node/hooks.js'
+import {
+  type ConnectRequest,
+  failConnect,
+  type HandleHooks,
+  hang,
+  hook,
+  hooksOf,
+} from '../node/hooks.js'
 import type { TcpHandle } from '../node/internals.js'
 import { define } from '../node/internals.js'
 import { loop, type Watched } from '../node/loop.js'
@@ -31,11 +39,24 @@ class Context extends AsyncResource {
   }
 }
 
+const newContext = (): Context => new Context('TCPKEEPALIVE', { requireManualDestroy: true })
+
 /** Long enough for Node to report first what it finds itself. */
 const LOOK_MS = 20
 const NODE_FIRST_MS = 60
 /** A reader that was at work so recently gets what has arrived before the error. */
 const AT_WORK_MS = 1000
+
+/** An attempt to connect that is to be ended here where the kernel does not do it. */
+export interface Connect {
+  readonly request: ConnectRequest
+  /** On the clock of the binding. */
+  readonly began: number
+  /** Milliseconds, as set by now; 0 and less are none. */
+  timeout(): number
+  /** A look has found it overdue. */
+  overdue: boolean
+}
 
 export class Connection implements HandleHooks, Watched {
   readonly handle: TcpHandle
@@ -49,8 +70,9 @@ export class Connection implements HandleHooks, Watched {
   private ticket = 0
   private context: Context | undefined
   private stop: Stop = BEING_READ
-  /** What is still to be done once it is established. */
+  /** What is still to be done once it is established, and what bounds the connect until then. */
   onEstablished: (() => void) | undefined
+  connect: Connect | undefined
   /** Where the sweep finds it at its next look, and when the last was; `liveness` while something waits. */
   slot: { remove(connection: Connection): void } | undefined
   looked = 0
@@ -91,7 +113,7 @@ export class Connection implements HandleHooks, Watched {
 
   /** Where it is refused for now, the next call of a setter tries again. */
   private watch(): void {
-    this.context ??= new Context('TCPKEEPALIVE', { requireManualDestroy: true })
+    this.context ??= newContext()
     const descriptor = openDescriptor(this.handle)
     const result = loop().watch(descriptor, this)
     if (result < 0) {
@@ -123,7 +145,29 @@ export class Connection implements HandleHooks, Watched {
     const { onEstablished, socket } = this
     if (onEstablished === undefined || socket === undefined || socket.connecting) return
     this.onEstablished = undefined
+    this.connect = undefined
     onEstablished()
+  }
+
+  /**
+   * Whether the connect has outlasted its user timeout, late timers included: the kernel does not
+   * bound it. What a look has found Node may be about to find itself, so the next one decides.
+   */
+  isConnectOverdue(now: number): boolean {
+    const { connect, socket } = this
+    if (connect === undefined || socket?.connecting !== true) return false
+    const timeout = connect.timeout()
+    const wasOverdue = connect.overdue
+    connect.overdue = timeout > 0 && now - connect.began > LATE * timeout
+    return wasOverdue && connect.overdue
+  }
+
+  endConnect(): void {
+    const { connect, handle } = this
+    if (connect === undefined) return
+    debug('descriptor %d: the connect is ended, the kernel has not done it', handle.fd)
+    this.context ??= newContext()
+    this.context.runInAsyncScope(() => failConnect(handle, connect.request, errnoOf('ETIMEDOUT')))
   }
 
   secured(socket: Socket): void {
@@ -187,7 +231,8 @@ export class Connection implements HandleHooks, Watched {
   private outcome(): 'other' | 'reset by an answer' | 'timed out' {
     const { tcpInfo, get, fields, integers } = native()
     // kqueue has told the error, and passes over resets; what only looks like Linux tells nothing.
-    if (tcpInfo(this.descriptor) < 0) return process.platform === 'linux' ? 'other' : 'timed out'
+    if (!has('tcpInfo') || tcpInfo(this.descriptor) < 0)
+      return process.platform === 'linux' ? 'other' : 'timed out'
     const ended: EndedConnection = {
       retransmits: fields[TCP_INFO.retransmits] as number,
       probes: fields[TCP_INFO.probes] as number,

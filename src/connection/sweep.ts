@@ -58,7 +58,8 @@ export function sweep(connection: Connection): void {
 
 /** Where it is to be looked at sooner already, that stays. */
 function lookAgain(connection: Connection, now: number, ms: number): void {
-  const period = Math.ceil((now + ms) / SWEEP_PERIOD)
+  // A look comes a little after its period has begun: rounded up, the next would be the one after next.
+  const period = Math.floor((now + ms) / SWEEP_PERIOD)
   const earlier = connection.slot as Slot | undefined
   if (connection.closed || (earlier !== undefined && earlier.period <= period)) return
   const slot = slots.get(period) ?? new Slot(period, now)
@@ -126,6 +127,7 @@ function concludeAbout(batch: readonly Connection[]): void {
   const now = clock()
   const host = hostDefaults()
   const dead: Connection[] = []
+  const overdue: Connection[] = []
   for (const [nth, connection] of batch.entries()) {
     const outstanding = outstandingOf(numbers, nth)
     const { silence } = connection.settings
@@ -135,11 +137,13 @@ function concludeAbout(batch: readonly Connection[]): void {
     if (isKnown && attempt(connection, () => isDead(connection, outstanding, now, host))) {
       dead.push(connection)
     }
+    if (attempt(connection, () => connection.isConnectOverdue(now))) overdue.push(connection)
     const isCalm = connection.onEstablished === undefined && isUndoubted(before, outstanding)
     lookAgain(connection, now, isCalm ? nextLook(silence) : SWEEP_PERIOD)
   }
   // Only after all of them are read: a descriptor that is closed may be reused at once.
   for (const connection of dead) connection.conclude(now)
+  for (const connection of overdue) connection.endConnect()
 }
 
 function isDead(

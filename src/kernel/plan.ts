@@ -11,8 +11,9 @@ export type SlowReader = 'keep' | 'end'
 /** What `setDeadPeerTimeout` takes beside the time. */
 export interface DeadPeerOptions {
   /**
-   * `'keep'` (default): a live peer that does not read is never ended.
+   * `'keep'`: a live peer that does not read is never ended. It needs Linux' own TCP_INFO.
    * `'end'`: it is, after the same time, as TCP_USER_TIMEOUT has it.
+   * Omitted: `'keep'` where that can be had, else `'end'`; the plan says which.
    */
   slowReader?: SlowReader | undefined
 }
@@ -60,8 +61,8 @@ const KEEPALIVE_PROBES = 9
 const EARLIEST = 0.7
 const GRACE = 1000
 
-/** Checks the arguments of `setDeadPeerTimeout` and `planDeadPeerTimeout`. */
-export function checkDeadPeerTimeout(ms: unknown, options: unknown): SlowReader {
+/** Checks the arguments of `setDeadPeerTimeout` and `planDeadPeerTimeout`; gives `slowReader`. */
+export function checkDeadPeerTimeout(ms: unknown, options: unknown): SlowReader | undefined {
   if (typeof ms !== 'number') throw invalidType('ms', 'a number of milliseconds', ms)
   if (
     ms !== 0 &&
@@ -76,7 +77,7 @@ export function checkDeadPeerTimeout(ms: unknown, options: unknown): SlowReader 
         : '',
     )
   }
-  if (options === undefined) return 'keep'
+  if (options === undefined) return undefined
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw invalidType('options', "an object such as { slowReader: 'keep' }", options)
   }
@@ -84,8 +85,8 @@ export function checkDeadPeerTimeout(ms: unknown, options: unknown): SlowReader 
     if (key !== 'slowReader')
       throw invalidValue(`Unknown field options.${key}. There is slowReader: 'keep' or 'end'.`)
   }
-  const { slowReader = 'keep' } = unpolluted<{ slowReader?: unknown }>(options, ['slowReader'])
-  if (slowReader !== 'keep' && slowReader !== 'end') {
+  const { slowReader } = unpolluted<{ slowReader?: unknown }>(options, ['slowReader'])
+  if (slowReader !== undefined && slowReader !== 'keep' && slowReader !== 'end') {
     throw invalidValue(
       `Expected 'keep' or 'end' for options.slowReader but received ${received(slowReader)}.`,
     )
@@ -124,9 +125,10 @@ export function deadPeerPlan(
 /** What takes a plan back: keepalive off, and everything as the host has it. */
 export function nothingPlanned(slowReader: SlowReader, host: SystemDefaults): DeadPeerPlan {
   const settings = {
-    idle: host.idle ?? 7200,
-    interval: host.interval ?? 75,
-    count: host.count ?? 9,
+    // gVisor tells 0, which no socket takes.
+    idle: host.idle || 7200,
+    interval: host.interval || 75,
+    count: host.count || 9,
     connectTimeout: 0,
     userTimeout: 0,
     rtoMax: host.rtoMax ?? null,

@@ -1,6 +1,6 @@
 /** From a socket to its TCP handle. */
 import type { Socket } from 'node:net'
-import { invalidValue, notSupported, SocketOptionError } from '../errors.js'
+import { errnoOf, invalidValue, SocketOptionError } from '../errors.js'
 import { native } from '../native.js'
 import type { SocketOptionName } from '../options/socket-options.js'
 import type { TcpHandle } from './internals.js'
@@ -72,7 +72,7 @@ export function notTcp(
   }
   return new SocketOptionError(
     syscall,
-    notSupported(),
+    errnoOf('ENOTSUP'),
     option,
     [],
     'this is a Unix-domain socket, a pipe or a terminal, not a TCP socket',

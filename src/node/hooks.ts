@@ -10,6 +10,21 @@ import { define, nodeInternals, type TcpHandle } from './internals.js'
 export interface ConnectRequest {
   readonly address: string
   readonly port: number
+  /** What Node does with the system's answer; undefined once it waits for none any more. */
+  oncomplete?:
+    | ((status: number, handle: TcpHandle, request: ConnectRequest, ...able: boolean[]) => void)
+    | undefined
+}
+
+/**
+ * Ends an attempt to connect as if the system had answered with this (negative) errno: Node makes
+ * the error of it, or tries the next address.
+ */
+export function failConnect(handle: TcpHandle, request: ConnectRequest, errno: number): void {
+  const { oncomplete } = request
+  // As Node does when it abandons an attempt: what the system still answers is no news.
+  request.oncomplete = undefined
+  oncomplete?.call(request, errno, handle, request, false, false)
 }
 
 /** Hangs on a TCP handle. */

@@ -11,7 +11,7 @@ import type { TcpHandle } from '../node/internals.js'
 import { merge } from '../options/merge.js'
 import { forConnect, NO_VALUES, type Settings } from '../options/settings.js'
 import { write } from '../options/write.js'
-import { connectBegan, logConnect, OwnSettings, takeEffect } from './own-settings.js'
+import { boundConnect, connectBegan, logConnect, OwnSettings, takeEffect } from './own-settings.js'
 
 export interface Defaults {
   settingsFor(socket: Socket, request: ConnectRequest): Settings | undefined
@@ -26,8 +26,10 @@ export function observeConnects(defaults: Defaults): () => void {
       if (given === undefined) return
       // Node's connect must not fail by what the program has not asked for.
       orReport(defaults, socket, () => {
-        if (NEEDS_CONNECTION) beginLate(defaults, socket, given)
-        else begin(defaults, handle, socket, given, request)
+        if (NEEDS_CONNECTION) {
+          beginLate(defaults, socket, given)
+          boundConnect(Connection.at(handle, socket), request, () => given.connectTimeout)
+        } else begin(defaults, handle, socket, given, request)
       })
     },
   }
@@ -52,7 +54,7 @@ function begin(
   }
   const connection = Connection.at(handle, socket)
   takeEffect(connection, given, 'defaults')
-  connectBegan(connection, (_, action) => orReport(defaults, socket, action))
+  connectBegan(connection, request, (_, action) => orReport(defaults, socket, action))
   logConnect(connection, request)
 }
 

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net'
 import { Connection, type SetBy } from '../connection/connection.js'
 import { sweep } from '../connection/sweep.js'
 import { debug } from '../debug.js'
+import { native } from '../native.js'
 import { NEEDS_CONNECTION } from '../node/descriptor.js'
 import type { ConnectRequest } from '../node/hooks.js'
 import { hang, hook, hooksOf, type SocketHooks } from '../node/hooks.js'
@@ -30,13 +31,16 @@ export class OwnSettings implements SocketHooks {
   }
 
   connecting(handle: TcpHandle, socket: Socket, request: ConnectRequest): void {
-    // Elsewhere there is no descriptor yet.
-    if (NEEDS_CONNECTION) return
     orDestroy(socket, () => {
+      // On Windows there is no descriptor yet.
+      if (NEEDS_CONNECTION) {
+        boundConnect(Connection.at(handle, socket), request, () => this.settings.connectTimeout)
+        return
+      }
       write(handle, forConnect(this.settings))
       const connection = Connection.at(handle, socket)
       takeEffect(connection, this.settings, 'a setter')
-      connectBegan(connection, orDestroy)
+      connectBegan(connection, request, orDestroy)
       logConnect(connection, request)
     })
   }
@@ -52,16 +56,35 @@ type Guard = (socket: Socket | undefined, action: () => void) => void
  * established. A live peer cannot have reached the former by then: it is 1800 ms at the least, and
  * is counted from data that goes unanswered after that.
  */
-export function connectBegan(connection: Connection, guard: Guard): void {
+export function connectBegan(
+  connection: Connection,
+  request: ConnectRequest | undefined,
+  guard: Guard,
+): void {
   const { handle, settings } = connection
   const { connectTimeout, userTimeout } = settings
-  if (connectTimeout < 0 || connectTimeout === userTimeout) return
-  connection.onEstablished = () => {
-    guard(connection.socket, () => {
-      const { userTimeout } = connection.settings
-      write(handle, { ...NO_VALUES, userTimeout })
-    })
+  if (connectTimeout >= 0 && connectTimeout !== userTimeout) {
+    connection.onEstablished = () => {
+      guard(connection.socket, () => {
+        const { userTimeout } = connection.settings
+        write(handle, { ...NO_VALUES, userTimeout })
+      })
+    }
+    sweep(connection)
   }
+  if (request !== undefined)
+    boundConnect(connection, request, () => connection.settings.connectTimeout)
+}
+
+/** The user timeout ends a connect on Linux, but not in gVisor; elsewhere nothing does. */
+export function boundConnect(
+  connection: Connection,
+  request: ConnectRequest,
+  timeout: () => number,
+): void {
+  if (timeout() <= 0) return
+  connection.connect = { request, began: native().now(), timeout, overdue: false }
+  connection.onEstablished ??= () => {}
   sweep(connection)
 }
 

@@ -4,7 +4,7 @@ import { Connection } from '../connection/connection.js'
 import { sweep } from '../connection/sweep.js'
 import { debug } from '../debug.js'
 import { serverNotOnPort } from '../errors.js'
-import { native, TCP_INFO } from '../native.js'
+import { has, native, TCP_INFO } from '../native.js'
 import { hang, hook, hooksOf, type Observer, type ServerHooks } from '../node/hooks.js'
 import type { TcpHandle } from '../node/internals.js'
 import { isTcpHandle, listenerOf, onAccepting, onListened } from '../node/listening.js'
@@ -184,7 +184,8 @@ const NODE_BACKLOG = 511
 /** How many connections wait to be accepted: tcp_get_info() tells it as a listener's tcpi_unacked. */
 function acceptQueue(listener: TcpHandle): number {
   const { tcpInfo, fields } = native()
-  return tcpInfo(listener.fd) < 0 ? NODE_BACKLOG : (fields[TCP_INFO.unacknowledged] as number)
+  const told = has('tcpInfo') && tcpInfo(listener.fd) >= 0
+  return told ? (fields[TCP_INFO.unacknowledged] as number) : NODE_BACKLOG
 }
 
 interface Refusal {

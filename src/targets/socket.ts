@@ -26,7 +26,7 @@ export function applyToSocket(socket: Socket, settings: Settings): void {
   // In a server's 'connection' event the connection does not name its socket yet.
   connection.socket ??= unproxied(socket)
   takeEffect(connection, settings, 'a setter')
-  if (socket.connecting) connectBegan(connection, orDestroy)
+  if (socket.connecting) connectBegan(connection, undefined, orDestroy)
 }
 
 /** The descriptor, asked for once; negative where the settings have to wait for it. */
