@@ -7,7 +7,7 @@ import {
   nothingPlanned,
 } from './kernel/plan.js'
 import { type SystemDefaults, systemDefaults } from './kernel/system-defaults.js'
-import { LEAVE, type Settings, settingsWith } from './options/settings.js'
+import { LEAVE, NO_VALUES, type Settings } from './options/settings.js'
 import { apply, type Target } from './targets/apply.js'
 
 /**
@@ -130,7 +130,8 @@ function planned(ms: unknown, options: unknown): Planned {
 /** A plan as it crosses into native code. */
 export function settingsOf(plan: DeadPeerPlan): Settings {
   const { ms, idle, interval, count, userTimeout, connectTimeout, rtoMax, silence } = plan
-  return settingsWith({
+  return {
+    ...NO_VALUES,
     userTimeout,
     // With a sweep the bound is the sweep's to write; else it is the host's own.
     rtoMax: silence > 0 ? LEAVE : (rtoMax ?? LEAVE),
@@ -141,5 +142,5 @@ export function settingsOf(plan: DeadPeerPlan): Settings {
     connectTimeout,
     silence,
     locked: ms === 0 ? 0 : 1,
-  })
+  }
 }

@@ -86,11 +86,6 @@ export const NO_VALUES: Values = {
 /** Nothing set. */
 export const UNTOUCHED: Settings = { ...NO_VALUES }
 
-/** Settings with these values, and the other options left alone. */
-export function settingsWith(some: Partial<Values>): Settings {
-  return { ...NO_VALUES, ...some }
-}
-
 /** The values for a socket that has still to be connected: the user timeout is the connect's. */
 export function forConnect(settings: Settings): Values {
   const { connectTimeout, userTimeout } = settings
@@ -102,8 +97,8 @@ export function forConnect(settings: Settings): Values {
   }
 }
 
-const ON: Settings = settingsWith({ keepalive: 1, locked: 1 })
-const OFF: Settings = settingsWith({ keepalive: 0, locked: 1 })
+const ON: Settings = { ...NO_VALUES, keepalive: 1, locked: 1 }
+const OFF: Settings = { ...NO_VALUES, keepalive: 0, locked: 1 }
 
 const FIELDS = ['idle', 'interval', 'count']
 
@@ -125,13 +120,14 @@ export function keepaliveSettings(options: unknown, call: Call = callOfSetter): 
     if (Object.prototype.toString.call(options) !== '[object Object]') throw notOptions(options)
     return ON
   }
-  const settings = settingsWith({
+  const settings = {
+    ...NO_VALUES,
     idle: seconds('idle', given, call),
     interval: seconds('interval', given, call),
     count: probes(count, call),
     keepalive: 1,
     locked: 1,
-  })
+  }
   warnOfIdle(settings.idle)
   return settings
 }
@@ -160,7 +156,7 @@ export function userTimeoutSettings(ms: unknown): Settings {
         `while data is outstanding is given up. If ${ms} seconds are meant, write ${ms * 1000}.`,
     )
   }
-  return settingsWith({ userTimeout: ms })
+  return { ...NO_VALUES, userTimeout: ms }
 }
 
 function notOptions(value: unknown): TypeError {
