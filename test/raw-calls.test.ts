@@ -25,7 +25,8 @@ test.skipIf(skipped !== '')(
     // Calls of every function have got through, and of every function some were refused.
     for (const [name, [accepted, refused]] of Object.entries<[number, number]>(results)) {
       expect(accepted, name).toBeGreaterThan(CALLS / 2000)
-      if (name !== 'now') expect(refused, name).toBeGreaterThan(CALLS / 100)
+      const cannotFail = name === 'now' || name === 'capabilities'
+      if (!cannotFail) expect(refused, name).toBeGreaterThan(CALLS / 100)
     }
     expect(noticed).toBeGreaterThan(0)
   },

@@ -92,9 +92,9 @@ export class Connection implements HandleHooks, Watched {
   }
 
   static at(handle: TcpHandle, socket: Socket | undefined): Connection {
-    const hooked = hook() !== undefined
     const known = Connection.of(handle)
     if (known !== undefined && !known.closed) return known
+    const hooked = hook() !== undefined
     const connection = new Connection(handle, socket === undefined ? socket : unproxied(socket))
     hang(handle, connection)
     if (!hooked) hookForeign(handle, connection)

@@ -97,7 +97,7 @@ export function logConnect({ handle, settings }: Connection, request: ConnectReq
 /** What follows from settings that were written to a connection's descriptor. */
 export function takeEffect(connection: Connection, settings: Settings, by: SetBy): void {
   connection.add(settings, by)
-  if (connection.settings.silence > 0) sweep(connection)
+  if (settings.silence > 0) sweep(connection)
 }
 
 /**
