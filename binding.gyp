@@ -27,7 +27,11 @@
           "sources": ["native/sockopt_unix.cc"]
         }],
         ["OS == 'linux'", {
-          "sources": ["native/sockopt_linux.cc", "native/poller_linux.cc"]
+          "sources": [
+            "native/sockopt_linux.cc",
+            "native/poller_linux.cc",
+            "native/inspect_linux.cc"
+          ]
         }],
         ["OS == 'mac'", {
           "sources": [

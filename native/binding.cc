@@ -10,6 +10,7 @@
 #endif
 
 #include "find_socket.h"
+#include "inspect.h"
 #include "sockopt.h"
 #include "watcher.h"
 
@@ -149,12 +150,13 @@ napi_value Ask(napi_env env, napi_callback_info info) {
 }
 
 // The address goes to the integers as bytes that end with a zero.
-napi_value PeerAddress(napi_env env, napi_callback_info info) {
+template <int (*kFunction)(Socket, char*, size_t)>
+napi_value AskAddress(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
   Socket socket;
   if (!arguments.Descriptor(&socket)) return Number(env, kInvalid);
   auto* text = reinterpret_cast<char*>(Data(env)->integers);
-  return Number(env, ReadPeerAddress(socket, text, kIntegers * sizeof(int)));
+  return Number(env, kFunction(socket, text, kIntegers * sizeof(int)));
 }
 
 napi_value TcpInfo(napi_env env, napi_callback_info info) {
@@ -289,6 +291,18 @@ napi_value Now(napi_env env, napi_callback_info) {
 int CloseDescriptor(Socket socket) { return close(socket) == 0 ? 0 : -errno; }
 #endif
 
+#if defined(__linux__)
+// takeDescriptor(process, descriptor): the first is what openProcess has returned.
+napi_value Take(napi_env env, napi_callback_info info) {
+  const Arguments<2> arguments(env, info);
+  Socket process;
+  int descriptor;
+  if (!arguments.Descriptor(&process) || !arguments.Integer(1, &descriptor))
+    return Number(env, kInvalid);
+  return Number(env, TakeDescriptor(process, descriptor));
+}
+#endif
+
 #if defined(_WIN32)
 // findSocket(localAddress, localPort, remoteAddress, remotePort); the addresses as
 // Node tells them, '' for a listener's remote one. Returns the descriptor.
@@ -342,7 +356,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   Export(env, exports, "get", Get);
   Export(env, exports, "takeError", Ask<TakeError>);
   Export(env, exports, "sweep", Sweep);
-  Export(env, exports, "peerAddress", PeerAddress);
+  Export(env, exports, "peerAddress", AskAddress<ReadPeerAddress>);
   Export(env, exports, "tcpInfo", TcpInfo);
   Export(env, exports, "unplug", Unplug);
   Export(env, exports, "capabilities", Capabilities);
@@ -352,6 +366,12 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   Export(env, exports, "setTimer", SetTimer);
   Export(env, exports, "now", Now);
   Export(env, exports, "unread", Ask<CountUnread>);
+#if defined(__linux__)
+  Export(env, exports, "openProcess", Ask<OpenProcess>);
+  Export(env, exports, "takeDescriptor", Take);
+  Export(env, exports, "localAddress", AskAddress<ReadLocalAddress>);
+  Export(env, exports, "unacknowledged", Ask<CountUnacknowledged>);
+#endif
 #if defined(_WIN32)
   Export(env, exports, "findSocket", FindSocketByAddress);
 #else

@@ -91,8 +91,8 @@ constexpr int kTcpInfoFields = 33;
 // these is shared with src/connection/liveness.ts, which names them in this order.
 struct Outstanding {
   // The descriptor; replaced by 1 when something waits for the peer's acknowledgement, by 0
-  // when nothing does. While connecting 0: that has its own bound. A negative errno where
-  // the kernel does not say; the others are left as they are then.
+  // when nothing does. While connecting 0, which has its own bound, and 0 once it has ended. A
+  // negative errno where the kernel does not say; the others are left as they are then.
   int waits;
   // Segments sent and not acknowledged.
   int in_flight;
@@ -114,8 +114,8 @@ struct Outstanding {
   // Milliseconds within which an answer has come back: the smoothed round-trip time and its
   // deviation, as in the retransmission timeout (RFC 6298).
   int answer_time;
-  // Milliseconds for which data in flight has waited at the least; 0 where none is. The last that
-  // was sent, and the retransmission timer's intervals before it.
+  // Milliseconds for which something has waited at the least, by the kernel's timers: since the
+  // last data was sent, and the intervals of the retransmissions, or of the window probes, before.
   int waited;
 };
 constexpr int kOutstandingFields = 11;

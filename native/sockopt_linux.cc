@@ -103,6 +103,7 @@ int ReadInfo(int socket, InfoBuffer* buffer) {
 
 // enum tcp_state, which only netinet/tcp.h names for programs.
 constexpr int kSynSent = 2;
+constexpr int kClose = 7;
 
 // tcpi_rcv_wnd (Linux 6.2) follows tcpi_snd_wnd, the last field of the 5.4 ABI.
 constexpr size_t kReceiveWindowOffset = offsetof(tcp_info, tcpi_snd_wnd) + sizeof(uint32_t);
@@ -185,7 +186,8 @@ void ReadOutstanding(int socket, Outstanding* outstanding) {
   const tcp_info& info = buffer.info;
   const bool waits = info.tcpi_unacked > 0 || info.tcpi_notsent_bytes > 0;
   const auto low = [](uint64_t value) { return static_cast<int>(value & INT32_MAX); };
-  outstanding->waits = waits && info.tcpi_state != kSynSent ? 1 : 0;
+  const bool open = info.tcpi_state != kSynSent && info.tcpi_state != kClose;
+  outstanding->waits = waits && open ? 1 : 0;
   outstanding->in_flight = low(info.tcpi_unacked);
   const bool told = static_cast<size_t>(result) >= kReceiveWindowOffset;
   outstanding->window = told ? low(std::min<uint32_t>(info.tcpi_snd_wnd, INT32_MAX)) : -1;
@@ -198,11 +200,14 @@ void ReadOutstanding(int socket, Outstanding* outstanding) {
   // TCP_RTO_MIN is the least that a peer is given for an answer.
   const uint32_t deviation = std::max<uint32_t>(4 * info.tcpi_rttvar, 200'000);
   outstanding->answer_time = low((info.tcpi_rtt + deviation) / 1000);
-  // Each expiry doubles the timer: those before the last one add up to the last, less the first.
-  const uint32_t timer = info.tcpi_rto / 1000;
-  const uint32_t before = timer - (timer >> std::min<unsigned>(info.tcpi_retransmits, 31));
-  const uint64_t waited = uint64_t{info.tcpi_last_data_sent} + before;
-  outstanding->waited = info.tcpi_unacked > 0 ? low(std::min<uint64_t>(waited, INT32_MAX)) : 0;
+  // Each expiry doubles the interval: those before the last one add up to the last, less the first.
+  // An expiry that sent nothing, while the link layer still holds the segment, does not count.
+  const uint64_t timer = info.tcpi_rto / 1000;
+  const unsigned expiries = info.tcpi_retrans > 0 ? info.tcpi_retransmits : 0;
+  const uint64_t in_flight = info.tcpi_last_data_sent + timer - (timer >> std::min(expiries, 31U));
+  const uint64_t probed = (timer << std::min<unsigned>(info.tcpi_backoff, 16)) - timer;
+  const uint64_t waited = info.tcpi_unacked > 0 ? in_flight : probed;
+  outstanding->waited = low(std::min<uint64_t>(waited, INT32_MAX));
 }
 
 }  // namespace keepalive

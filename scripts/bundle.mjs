@@ -16,7 +16,7 @@ const root = join(import.meta.dirname, '..')
 const src = join(root, 'src')
 
 /** What most programs never load. */
-const APART = /^(register|testing|cli|check\/.*)$/
+const APART = /^(register|testing|cli|check\/.*|inspect\/.*)$/
 
 const files = readdirSync(src, { recursive: true }).filter((file) => file.endsWith('.ts'))
 const nameOf = (file) => file.slice(0, -'.ts'.length).replaceAll(sep, '/')
@@ -24,6 +24,8 @@ const nameOf = (file) => file.slice(0, -'.ts'.length).replaceAll(sep, '/')
 /** What index.js needs at once: a class, and what may be asked when no file can be opened any more. */
 const AT_ONCE = /\b(errors|dead-peer-error)\.ts$/
 const NEEDED = ['SocketOptionError', 'isDeadPeerError']
+/** What index.js takes from elsewhere than the bundle. */
+const ELSEWHERE = { inspectSockets: './inspect/inspect-sockets.js' }
 
 const bundle = await rolldown({
   input: Object.fromEntries(files.map((file) => [nameOf(file), join(src, file)])),
@@ -56,8 +58,9 @@ const index = join(root, 'dist', 'index.js')
 /** Node finds the names for `import` only where each is written out, bundlers a file only where its name is. */
 function lazily([name, value]) {
   if (NEEDED.includes(name)) return `exports.${name} = require('./at-once.js').${name}`
+  const home = name in ELSEWHERE ? `require('${ELSEWHERE[name]}')` : 'whole()'
   if (typeof value === 'function')
-    return `exports.${name} = function ${name}() { return whole().${name}(...arguments) }`
+    return `exports.${name} = function ${name}() { return ${home}.${name}(...arguments) }`
   const fields = Object.keys(value).map((key) => `get ${key}() { return whole().${name}.${key} }`)
   return `exports.${name} = { ${fields.join(', ')} }`
 }

@@ -1,54 +1,99 @@
 #!/usr/bin/env node
-/** `npx tcp-keepalive check` */
-import { cases, casesWithoutUnplug } from './check/cases.js'
-import { Report } from './check/report.js'
-import { isAsPredicted, runCases } from './check/run.js'
-import { support } from './support.js'
+/** `npx tcp-keepalive check`, `inspect` and `set` */
+import { join } from 'node:path'
+import type { Answer } from './inspect/inspect-command.js'
 
-const HELP = `Usage: tcp-keepalive check
+const HELP = `Usage: tcp-keepalive <command>
 
-  check   pulls the cable of real connections on this machine and shows when each
-          becomes an error. Takes about ten seconds, needs no privileges.
-          Where that cannot be done (gVisor, qemu-user) it shows what can be.
-          Exits with 1 when a time is not the predicted one, with 2 when this
-          system cannot do it.
+  check              pulls the cable of real connections on this machine and shows when
+                     each becomes an error
+  inspect <pid>      shows the TCP connections of a running process, and on which of them
+                     a dead peer is noticed late or never
+  set <pid> …        sets keepalive and the user timeout on them, without a restart
+  <command> --help   says more
+  --version
 `
 
-async function check(): Promise<number> {
-  const { setKeepalive: binary, setDeadPeerTimeout, unplug } = support
-  // Elsewhere no connect is left unanswered, either.
-  const reason = binary !== true || process.platform === 'linux' ? binary : unplug
-  if (reason !== true) {
-    process.stderr.write(`tcp-keepalive check cannot run here: ${reason}\n`)
+const CHECK_HELP = `Usage: tcp-keepalive check
+
+Pulls the cable of real connections on this machine and shows when each becomes an
+error. Takes about ten seconds, needs no privileges. Where that is not possible (gVisor,
+qemu-user) it shows what is.
+
+Exit status: 0; 1 when a time is not the predicted one; 2 when this system cannot do it.
+`
+
+/** A command's words; the code of each is loaded when it is asked for. */
+interface Command {
+  help(): Promise<string> | string
+  run(words: readonly string[]): Promise<number>
+}
+
+const COMMANDS: Readonly<Record<string, Command>> = {
+  check: {
+    help: () => CHECK_HELP,
+    async run(words) {
+      if (words.length > 0) return misused('check', `check takes no arguments: ${words.join(' ')}`)
+      const { check } = await import('./check/command.js')
+      return check()
+    },
+  },
+  inspect: {
+    help: async () => (await import('./inspect/inspect-command.js')).INSPECT_HELP,
+    run: async (words) => print((await import('./inspect/inspect-command.js')).inspect(words)),
+  },
+  set: {
+    help: async () => (await import('./inspect/set-command.js')).SET_HELP,
+    run: async (words) => print(await (await import('./inspect/set-command.js')).set(words)),
+  },
+}
+
+function print({ status, output }: Answer): number {
+  process.stdout.write(output)
+  return status
+}
+
+function misused(command: string, problem: string): number {
+  process.stderr.write(
+    `tcp-keepalive ${command}: ${problem}\nHow it is used: npx tcp-keepalive ${command} --help\n`,
+  )
+  return 2
+}
+
+async function main([name = '--help', ...words]: string[]): Promise<number> {
+  if (name === '--help' || name === '-h') {
+    process.stdout.write(HELP)
+    return 0
+  }
+  if (name === '--version') {
+    const { version } = require(join(__dirname, '..', 'package.json')) as { version: string }
+    process.stdout.write(`${version}\n`)
+    return 0
+  }
+  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
+  if (command === undefined) {
+    process.stderr.write(`Unknown command: ${[name, ...words].join(' ')}\n\n${HELP}`)
     return 2
   }
-  const report = new Report(process.stdout)
-  report.begin()
-  let elapsed = 0
-  const results = await runCases(
-    unplug === true ? cases() : casesWithoutUnplug(),
-    (running, now) => {
-      elapsed = now
-      report.progress(running, now)
-    },
-  )
-  report.end(results, elapsed)
-  if (unplug !== true) {
-    const names = cases().map(({ name, settings }) => `${name} (${settings})`)
-    report.notShown(names, [unplug, ...(setDeadPeerTimeout === true ? [] : [setDeadPeerTimeout])])
+  if (words.includes('--help') || words.includes('-h')) {
+    process.stdout.write(await command.help())
+    return 0
   }
-  return results.every(isAsPredicted) ? 0 : 1
+  try {
+    return await command.run(words)
+  } catch (error) {
+    const { message } = error as Error
+    const { UsageError } = await import('./inspect/arguments.js')
+    if (error instanceof UsageError) return misused(name, message)
+    process.stderr.write(`tcp-keepalive ${name}: ${message}\n`)
+    return 2
+  }
 }
 
-async function main([command, ...rest]: string[]): Promise<number> {
-  if (command === 'check' && rest.length === 0) return check()
-  const asked = command === undefined || command === '--help' || command === '-h'
-  ;(asked ? process.stdout : process.stderr).write(
-    asked ? HELP : `Unknown command: ${[command, ...rest].join(' ')}\n\n${HELP}`,
-  )
-  return asked ? 0 : 2
-}
-
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  // Whoever reads, such as head(1), may have seen enough.
+  if (error.code !== 'EPIPE') throw error
+})
 main(process.argv.slice(2)).then((code) => {
   process.exitCode = code
 })

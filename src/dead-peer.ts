@@ -6,7 +6,7 @@ import {
   deadPeerPlan,
   nothingPlanned,
 } from './kernel/plan.js'
-import { type SystemDefaults, systemDefaults } from './kernel/system-defaults.js'
+import { hostDefaults } from './kernel/system-defaults.js'
 import { has } from './native.js'
 import { LEAVE, type Settings, settingsWith } from './options/settings.js'
 import { apply, type Target } from './targets/apply.js'
@@ -109,7 +109,6 @@ interface Planned {
   readonly settings: Settings
 }
 
-let host: SystemDefaults | undefined
 /** A program uses few of them, many times. */
 const plans = { keep: new Map<unknown, Planned>(), end: new Map<unknown, Planned>() }
 const MAX_PLANS = 100
@@ -125,7 +124,7 @@ function planned(ms: unknown, options: unknown): Planned {
   const made = plans[slowReader]
   const known = made.get(ms)
   if (known !== undefined) return known
-  host ??= systemDefaults()
+  const host = hostDefaults()
   const plan =
     ms === 0 ? nothingPlanned(slowReader, host) : deadPeerPlan(ms as number, slowReader, host)
   const fresh = { plan, settings: settingsOf(plan) }

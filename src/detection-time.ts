@@ -15,7 +15,7 @@ import { openDescriptor } from './node/descriptor.js'
 import { handleOf } from './node/handle.js'
 import { type Settings, UNTOUCHED } from './options/settings.js'
 import { MAX_COUNT, MAX_MILLISECONDS, MAX_SECONDS, RTO_MAX } from './options/socket-options.js'
-import { getTcpInfo, NO_TCP_INFO } from './tcp-info.js'
+import { getTcpInfo, NO_TCP_INFO, type TcpInfo } from './tcp-info.js'
 import { getUserTimeout } from './user-timeout.js'
 
 /**
@@ -105,7 +105,7 @@ function timeOfSocket(socket: Socket): DetectionTime {
     rtoMax: rtoMaxOf(handle === null || handle === undefined ? -1 : openDescriptor(handle), wanted),
     silence: Math.max(0, wanted.silence),
   }
-  return kernelDetectionTime(settings, systemDefaults(), later ? {} : pathOf(socket))
+  return kernelDetectionTime(settings, systemDefaults(), later ? {} : pathOf(getTcpInfo(socket)))
 }
 
 /** An older kernel does not know the option, and then has its own bound. */
@@ -117,8 +117,8 @@ function rtoMaxOf(descriptor: number, wanted: Settings): number | null {
   return binding.get(descriptor, 1 << RTO_MAX) === 0 ? (binding.integers[RTO_MAX] as number) : null
 }
 
-function pathOf(socket: Socket): DetectionPath {
-  const { rttUs, rtoUs, backoff, retransmits, probes } = getTcpInfo(socket)
+export function pathOf(info: TcpInfo): DetectionPath {
+  const { rttUs, rtoUs, backoff, retransmits, probes } = info
   const doublings = retransmits > 0 ? backoff : 0
   return {
     srtt: rttUs / 1000,

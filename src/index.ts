@@ -9,6 +9,13 @@ export {
 } from './defaults.js'
 export { detectionTime } from './detection-time.js'
 export { SocketOptionError } from './errors.js'
+export { inspectSockets } from './inspect/inspect-sockets.js'
+export type {
+  InspectedConnection,
+  InspectedListener,
+  InspectedSocket,
+  InspectedSockets,
+} from './inspect/look.js'
 export { getKeepalive, type KeepaliveSettings, setKeepalive } from './keepalive.js'
 export type { DeadPeerOptions, DeadPeerPlan, SlowReader } from './kernel/plan.js'
 export type { DetectionSettings, DetectionTime } from './kernel/rules.js'

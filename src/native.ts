@@ -40,6 +40,14 @@ interface Binding {
   setTimer(ms: number): number
   /** Milliseconds of a clock that never goes back, and that no test can replace. */
   now(): number
+  /** On Linux: a descriptor for a process, which `takeDescriptor` takes; close both. */
+  openProcess?(pid: number): number
+  /** On Linux: a descriptor of our own for what a descriptor of that process stands for. */
+  takeDescriptor?(process: number, descriptor: number): number
+  /** On Linux: as `peerAddress`, of this end. */
+  localAddress?(descriptor: number): number
+  /** On Linux: the bytes that were written and that the peer has not acknowledged. */
+  unacknowledged?(descriptor: number): number
   /** Everywhere but on Windows. */
   close?(descriptor: number): number
   /** On Windows: the descriptor of the socket with these addresses, `''` and 0 for a listener's remote one. */

@@ -12,6 +12,8 @@ export interface Support {
   /** With `slowReader: 'keep'`. Where that is not `true`, an omitted `slowReader` is `'end'`. */
   readonly setDeadPeerTimeout: true | string
   readonly getTcpInfo: true | string
+  /** And `tcp-keepalive inspect` and `set`, which need Linux 5.6. */
+  readonly inspectSockets: true | string
   /** `installDefaults` and `tcp-keepalive/register`. */
   readonly installDefaults: true | string
   /** Errors of sockets that nobody is reading. */
@@ -68,6 +70,9 @@ export const support: Support = {
   },
   get getTcpInfo() {
     return tcpInfo()
+  },
+  get inspectSockets() {
+    return linuxOnly()
   },
   get installDefaults() {
     const loads = binary()

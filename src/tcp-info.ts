@@ -133,7 +133,11 @@ function prepare(): Float64Array {
  * console.log(`${rttUs / 1000} ms away, last heard of ${lastAckReceivedMs} ms ago`)
  */
 export function getTcpInfo(socket: Socket): TcpInfo {
-  const descriptor = descriptorOf(socket, 'TCP_INFO')
+  return tcpInfoOf(descriptorOf(socket, 'TCP_INFO'))
+}
+
+/** As `getTcpInfo`, from a descriptor. */
+export function tcpInfoOf(descriptor: number): TcpInfo {
   const f = fields ?? prepare()
   const length = native().tcpInfo(descriptor)
   if (length < 0) throw refused(length)

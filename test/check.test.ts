@@ -50,7 +50,7 @@ describe.concurrent('tcp-keepalive check', () => {
   test('help on request, and on nothing', async () => {
     for (const words of [[], ['--help'], ['-h']]) {
       const { code, stdout } = await tcpKeepalive(...words)
-      expect(stdout).toMatch(/^Usage: tcp-keepalive check/)
+      expect(stdout).toMatch(/^Usage: tcp-keepalive <command>/)
       expect(code).toBe(0)
     }
   })

@@ -11,10 +11,10 @@ import {
   setKeepalive,
   systemDefaults,
 } from 'tcp-keepalive'
-import { apply } from 'tcp-keepalive/apply'
 import { silentPort } from 'tcp-keepalive/check/silent-port'
 import { settingsOf } from 'tcp-keepalive/dead-peer'
-import { deadPeerPlan } from 'tcp-keepalive/plan'
+import { deadPeerPlan } from 'tcp-keepalive/kernel/plan'
+import { apply } from 'tcp-keepalive/targets/apply'
 import { unplug } from 'tcp-keepalive/testing'
 import { describe, expect, test } from 'vitest'
 import { connectedPair, type Pair } from './support/pair.ts'
@@ -160,18 +160,26 @@ describe.concurrent('setDeadPeerTimeout', () => {
     expect(getKeepalive(pair.client).enabled).toBe(true)
   })
 
-  test('set once more while the window is closed, a peer that dies is still an error in time', async () => {
-    await using pair = await connectedPair({ prepare: (client) => setDeadPeerTimeout(client, MS) })
-    await closeWindow(pair)
-    await sleep(1100)
-    setDeadPeerTimeout(pair.client, MS)
-    await sleep(600)
-    unplug(pair.client)
-    // Counted from its last answer, which was before.
-    const { error, after } = await deathOf(pair.client)
-    expect(error).toMatchObject({ code: 'ETIMEDOUT', syscall: 'read' })
-    expect(after).toBeLessThan(MS + 1000)
-  })
+  test.each([
+    { how: 'set once more', again: [MS] },
+    { how: 'restored and set again', again: [0, MS] },
+  ])(
+    '$how while the window is closed, a peer that dies is still an error in time',
+    async ({ again }) => {
+      await using pair = await connectedPair({
+        prepare: (client) => setDeadPeerTimeout(client, MS),
+      })
+      await closeWindow(pair)
+      await sleep(1100)
+      for (const ms of again) setDeadPeerTimeout(pair.client, ms)
+      await sleep(600)
+      unplug(pair.client)
+      // Counted from its last answer, which was before.
+      const { error, after } = await deathOf(pair.client)
+      expect(error).toMatchObject({ code: 'ETIMEDOUT', syscall: 'read' })
+      expect(after).toBeLessThan(MS + 1000)
+    },
+  )
 
   test('0 takes everything back, and Node sets keepalive again', async () => {
     await using pair = await connectedPair()

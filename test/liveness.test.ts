@@ -78,6 +78,42 @@ describe('a live peer is kept, whenever the looks are', () => {
   })
 })
 
+test.each([
+  { ms: 2000, gap: 500 },
+  { ms: 5000, gap: 4300 },
+  { ms: 10_000, gap: 8600 },
+  { ms: 30_000, gap: 10_000 },
+])(
+  '$ms ms: data written after a late look has its whole time, although data of the last look was acknowledged long ago: $gap ms',
+  ({ ms, gap }) => {
+    const silence = Math.floor(0.85 * ms)
+    const none = { retransmitted: 0, probes: 0, timeouts: 0, bare: 0, answerTime: 200 }
+    const flying = { ...none, waits: 1, inFlight: 1, window: 60_000 }
+    const first = { ...flying, acknowledged: 1, sinceAck: 0, waited: 0 }
+    const state = startsToWait(0, first, 1000)
+    observe(state, first, 1000, silence, NEW)
+    // What the first look saw is acknowledged at once; more is written just before the next.
+    const written = 1000 + gap
+    const rto = 200
+    for (let now = written; ; now += SWEEP_PERIOD) {
+      const age = now - written
+      const timeouts = Math.floor(Math.log2(age / rto + 1))
+      const outstanding = { ...flying, acknowledged: 2, sinceAck: now - 1000, timeouts }
+      const { peer } = observe(
+        state,
+        { ...outstanding, retransmitted: timeouts, waited: age },
+        now,
+        silence,
+        NEW,
+      )
+      if (peer === 'alive') continue
+      expect(age).toBeGreaterThanOrEqual(0.7 * ms)
+      expect(age).toBeLessThanOrEqual(ms + 1000)
+      break
+    }
+  },
+)
+
 /** The looks of the sweep: the first comes within `nextLook`, at this part of it. */
 const regular = (part: number, silence: number) => (nth: number, undoubted: boolean) => {
   if (nth === 0) return Math.ceil(part * nextLook(silence))

@@ -1,7 +1,7 @@
 /** Settings over earlier settings come to the same as field by field, in whatever order. */
 import fc from 'fast-check'
-import { merge, touched } from 'tcp-keepalive/merge'
-import { type Settings, settingsWith, UNTOUCHED, type Values } from 'tcp-keepalive/settings'
+import { merge, touched } from 'tcp-keepalive/options/merge'
+import { type Settings, settingsWith, UNTOUCHED, type Values } from 'tcp-keepalive/options/settings'
 import { describe, expect, test } from 'vitest'
 
 const FIELDS = Object.keys(UNTOUCHED) as (keyof Values)[]

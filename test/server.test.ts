@@ -12,6 +12,7 @@ import { createServer as createHttpsServer, get as httpsGet } from 'node:https'
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { connect as connectTls, createServer as createTlsServer } from 'node:tls'
 import { getKeepalive, SocketOptionError, setKeepalive, setUserTimeout } from 'tcp-keepalive'
 import { describe, expect, test } from 'vitest'
@@ -189,6 +190,18 @@ describe.concurrent('net.Server', () => {
     const socket = await acceptedBy(listening)
     socket.setKeepAlive(false)
     expect(settingsOf(socket)).toEqual({ ...ALL_SET, enabled: false })
+  })
+
+  test('setKeepAlive(false) in the connection listener is obeyed for good', async () => {
+    const server = createServer((socket) => {
+      socket.setKeepAlive(false)
+    })
+    setAll(server)
+    await using listening = await listen(server)
+    const socket = await acceptedBy(listening)
+    await sleep(10)
+    socket.setKeepAlive(true, 5000)
+    expect(settingsOf(socket)).toMatchObject({ enabled: true, idle: 5 })
   })
 
   test('with keepalive off, setKeepAlive(false) as the first call of all ends the hold', async () => {

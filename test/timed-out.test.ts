@@ -1,6 +1,6 @@
 /** Why the kernel has ended a connection, told without taking SO_ERROR away from Node. */
 import { join } from 'node:path'
-import { hasTimedOut } from 'tcp-keepalive/verdict'
+import { hasTimedOut } from 'tcp-keepalive/connection/timed-out'
 import { describe, expect, test } from 'vitest'
 import { run } from './support/child.ts'
 import { ownNetwork, withoutOwnNetwork } from './support/own-network.ts'

@@ -4,7 +4,7 @@ import type { Socket } from 'node:net'
 import { constants } from 'node:os'
 import { debug } from '../debug.js'
 import { errnoOf, systemError } from '../errors.js'
-import { type SystemDefaults, systemDefaults } from '../kernel/system-defaults.js'
+import { hostDefaults } from '../kernel/system-defaults.js'
 import { LATE } from '../kernel/timers.js'
 import { has, native, TCP_INFO } from '../native.js'
 import { openDescriptor } from '../node/descriptor.js'
@@ -104,6 +104,8 @@ export class Connection implements HandleHooks, Watched {
   /** Settings that were written: they are kept, locked, and the connection is watched. */
   add(settings: Settings, by: SetBy): void {
     this.settings = merge(this.settings, settings)
+    // It was written just now, over the sweep's.
+    if (settings.rtoMax >= 0 && this.liveness !== undefined) this.liveness.rtoMax = 0
     if (settings.locked === 0) this.lockedBy = undefined
     else if (settings.locked === 1 && this.lockedBy !== 'a setter') this.lockedBy = by
     if (this.ticket === 0) this.watch()
@@ -125,12 +127,17 @@ export class Connection implements HandleHooks, Watched {
   closing(): void {
     if (this.closed) return
     this.closed = true
-    publishDeadPeer(this)
     this.context?.emitDestroy()
     if (this.ticket !== 0) loop().unwatch(this.descriptor, this)
     this.ticket = 0
     this.slot?.remove(this)
     this.slot = undefined
+    try {
+      publishDeadPeer(this)
+    } catch (error) {
+      // A getter of the program's: Node's close must go on.
+      debug('descriptor %d: %s', this.handle.fd, error)
+    }
   }
 
   /** Does what waits for the connection to be established, if it is. */
@@ -242,7 +249,6 @@ export class Connection implements HandleHooks, Watched {
     // Half of it may have ended; and there, SO_ERROR would also tell of what has ended nothing.
     if (fields[TCP_INFO.state] !== CLOSE) return 'other'
     if (ended.retransmits === 0 && ended.probes === 0) return 'other'
-    host ??= systemDefaults()
     const keepalive = (1 << IDLE) | (1 << INTERVAL) | (1 << COUNT)
     if (get(this.descriptor, (1 << USER_TIMEOUT) | keepalive) !== 0) return 'reset by an answer'
     const inForce = {
@@ -253,7 +259,7 @@ export class Connection implements HandleHooks, Watched {
       // An older kernel does not know the option.
       rtoMax: get(this.descriptor, 1 << RTO_MAX) === 0 ? (integers[RTO_MAX] as number) : 120_000,
     }
-    return hasTimedOut(ended, inForce, host) ? 'timed out' : 'reset by an answer'
+    return hasTimedOut(ended, inForce, hostDefaults()) ? 'timed out' : 'reset by an answer'
   }
 
   /**
@@ -325,8 +331,6 @@ export class Connection implements HandleHooks, Watched {
 
 /** The state of a connection that the kernel has ended (include/net/tcp_states.h). */
 const CLOSE = 7
-
-let host: SystemDefaults | undefined
 
 /** Under TLS Node takes it from a socket that may be destroyed by now, and then throws. */
 function isStopped(handle: TcpHandle): boolean {

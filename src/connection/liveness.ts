@@ -128,7 +128,9 @@ export function observe(
   silence: number,
   host: SystemDefaults,
 ): Finding {
-  const { inFlight, window, sinceAck, acknowledged, retransmitted, timeouts, bare } = outstanding
+  const { inFlight, window, sinceAck, acknowledged, retransmitted, timeouts, bare, waited } =
+    outstanding
+  const isFirst = state.acknowledged === NOTHING
   const moved = acknowledged !== state.acknowledged
   const bounded = host.rtoMax !== undefined
   // A kernel before 6.6, and so without the option, ignores the closing of a window upon data
@@ -137,15 +139,20 @@ export function observe(
   // A window that opens a little, and for a moment, changes nothing. (-1: the kernel does not say.)
   const closed = window <= 0 || ((state.closed || answers) && !moved)
 
-  if (moved) state.progress = now
+  if (moved) {
+    state.progress = now
+    // What waits now may have been written long after what waited at the last look.
+    state.since = Math.max(state.since, now - waited)
+  }
   // It has answered since the last look: all probes before that are over.
   if (sinceAck <= now - state.looked + TICKS) {
     state.retransmitted = retransmitted
-    state.timeouts = timeouts
+    // Those of a first look are unanswered where nothing has arrived since the data was sent.
+    state.timeouts = isFirst && sinceAck >= waited ? 0 : timeouts
     state.unanswered = Infinity
   }
   if (moved || inFlight === 0 || window <= 0 || answers) {
-    state.stalled = now
+    state.stalled = isFirst && inFlight > 0 && window > 0 ? state.since : now
     state.expired = timeouts
     state.expiredEnough = Infinity
   }

@@ -6,7 +6,7 @@
  */
 import { debug } from '../debug.js'
 import { SWEEP_PERIOD } from '../kernel/rules.js'
-import { type SystemDefaults, systemDefaults } from '../kernel/system-defaults.js'
+import { hostDefaults, type SystemDefaults } from '../kernel/system-defaults.js'
 import { native } from '../native.js'
 import { openDescriptor } from '../node/descriptor.js'
 import type { TcpHandle } from '../node/internals.js'
@@ -47,7 +47,6 @@ class Slot {
 }
 
 const slots = new Map<number, Slot>()
-let host: SystemDefaults | undefined
 
 /** Begins to look at a connection, until it closes or there is nothing more to look for. */
 export function sweep(connection: Connection): void {
@@ -62,26 +61,35 @@ function lookAgain(connection: Connection, now: number, ms: number): void {
   // A look comes a little after its period has begun: rounded up, the next would be the one after next.
   const period = Math.floor((now + ms) / SWEEP_PERIOD)
   const earlier = connection.slot as Slot | undefined
-  if (earlier !== undefined && earlier.period <= period) return
+  if (connection.closed || (earlier !== undefined && earlier.period <= period)) return
   const slot = slots.get(period) ?? new Slot(period, now)
   slot.connections.add(connection)
   connection.slot = slot
   earlier?.remove(connection)
 }
 
+/** The silence of each descriptor that is looked at. */
+export function sweptDescriptors(): Map<number, number> {
+  const silences = new Map<number, number>()
+  for (const { connections } of slots.values()) {
+    for (const { handle, settings } of connections) {
+      if (settings.silence > 0) silences.set(openDescriptor(handle), settings.silence)
+    }
+  }
+  return silences
+}
+
 /** So many connections at a time: between two batches the event loop goes round. */
-const BATCH = 1000
+const BATCH = 250
 
 const numbers = new Int32Array(OUTSTANDING_FIELDS * BATCH)
 
 function lookAt(slot: Slot): void {
-  slots.delete(slot.period)
+  if (slots.get(slot.period) === slot) slots.delete(slot.period)
   const batch = takeBatch(slot)
-  try {
-    concludeAbout(batch)
-  } finally {
-    if (slot.connections.size > 0) loop().after(0, () => lookAt(slot))
-  }
+  // Its turn comes whatever the program's part of this one does.
+  if (slot.connections.size > 0) loop().after(0, () => lookAt(slot))
+  concludeAbout(batch)
 }
 
 /** What is to be looked at; `numbers` then begin with the descriptors. */
@@ -90,7 +98,9 @@ function takeBatch({ connections }: Slot): Connection[] {
   for (const connection of connections) {
     connections.delete(connection)
     connection.slot = undefined
-    connection.whenEstablished()
+    attempt(connection, () => connection.whenEstablished())
+    // What that has called may have closed it.
+    if (connection.closed) continue
     if (connection.onEstablished === undefined && connection.settings.silence <= 0) {
       connection.liveness = undefined
       continue
@@ -101,25 +111,37 @@ function takeBatch({ connections }: Slot): Connection[] {
   return batch
 }
 
+/** A socket's getters may be the program's own, and throw: no other connection is to suffer for it. */
+function attempt<T>(connection: Connection, action: () => T): T | undefined {
+  try {
+    return action()
+  } catch (error) {
+    debug('descriptor %d: %s', connection.handle.fd, error)
+    return undefined
+  }
+}
+
 function concludeAbout(batch: readonly Connection[]): void {
-  const { sweep: lookAtAll, now: clock } = native()
-  lookAtAll(numbers.buffer, batch.length)
+  const { sweep: readAll, now: clock } = native()
+  const isRead = readAll(numbers.buffer, batch.length) === 0
   const now = clock()
-  host ??= systemDefaults()
+  const host = hostDefaults()
   const dead: Connection[] = []
   const overdue: Connection[] = []
   for (const [nth, connection] of batch.entries()) {
     const outstanding = outstandingOf(numbers, nth)
     const { silence } = connection.settings
     // Where the kernel does not answer, nothing is concluded.
-    const isKnown = outstanding.waits >= 0 && silence > 0
+    const isKnown = isRead && outstanding.waits >= 0 && silence > 0
     const before = connection.liveness?.acknowledged ?? NOTHING
-    if (isKnown && isDead(connection, outstanding, now, host)) dead.push(connection)
-    if (connection.isConnectOverdue(now)) overdue.push(connection)
+    if (isKnown && attempt(connection, () => isDead(connection, outstanding, now, host))) {
+      dead.push(connection)
+    }
+    if (attempt(connection, () => connection.isConnectOverdue(now))) overdue.push(connection)
     const isCalm = connection.onEstablished === undefined && isUndoubted(before, outstanding)
     lookAgain(connection, now, isCalm ? nextLook(silence) : SWEEP_PERIOD)
   }
-  // Once all answers are taken: a number whose connection ends is soon another's.
+  // Only after all of them are read: a descriptor that is closed may be reused at once.
   for (const connection of dead) connection.conclude(now)
   for (const connection of overdue) connection.endConnect()
 }

@@ -22,7 +22,7 @@
 import { LATE, retriesTime } from './timers.js'
 
 /** TCP_RTO_MAX_MS at the least, and at most. */
-export const MIN_RTO_MAX = 1000
+const MIN_RTO_MAX = 1000
 const MAX_RTO_MAX = 120_000
 
 /** So many probes must go unanswered, where a live peer does nothing but answer. */

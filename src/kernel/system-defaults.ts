@@ -66,6 +66,16 @@ export function systemDefaults(): SystemDefaults {
   return readDefaults('/proc/sys/net/ipv4')
 }
 
+let host: SystemDefaults | undefined
+
+/** As `systemDefaults`, read once: as soon as it can be read, for which a descriptor must be free. */
+export function hostDefaults(): SystemDefaults {
+  if (host !== undefined) return host
+  const defaults = systemDefaults()
+  if (defaults.idle !== undefined) host = defaults
+  return defaults
+}
+
 /** As `systemDefaults`, from another folder: the tests'. */
 export function readDefaults(folder: string): SystemDefaults {
   const defaults: { -readonly [K in keyof SystemDefaults]: number } = {}

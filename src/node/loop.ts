@@ -91,6 +91,8 @@ function onLibuv(binding: Binding): Loop {
       waiting.push(entry)
       setTimer(due)
       return () => {
+        // Its turn may have come already, after others.
+        entry.task = () => {}
         waiting = waiting.filter((each) => each !== entry)
         if (waiting.length === 0 && count === 0) setTimer(binding.now() + IDLE_MS)
       }

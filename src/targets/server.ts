@@ -1,6 +1,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { Server, Socket } from 'node:net'
 import { Connection } from '../connection/connection.js'
+import { sweep } from '../connection/sweep.js'
 import { debug } from '../debug.js'
 import { serverNotOnPort } from '../errors.js'
 import { has, native, TCP_INFO } from '../native.js'
@@ -11,7 +12,6 @@ import { merge, touched } from '../options/merge.js'
 import { type Settings, UNTOUCHED } from '../options/settings.js'
 import { firstOption, write } from '../options/write.js'
 import { seeEmitted } from './emitted.js'
-import { takeEffect } from './own-settings.js'
 
 /** What was set on a server, for as long as it lives, whether it listens or not. */
 interface ServerState extends ServerHooks {
@@ -240,5 +240,6 @@ function accepted(client: TcpHandle, socket: Socket, refusal: Refusal | undefine
     process.nextTick(() => owner.destroy(refusal.error))
     return
   }
-  takeEffect(connection, connection.settings, 'defaults')
+  // It is locked since before the program's own 'connection' listeners.
+  if (connection.settings.silence > 0) sweep(connection)
 }

@@ -10,6 +10,10 @@ import {
   type DeadPeerError,
   getKeepalive,
   getUserTimeout,
+  type InspectedConnection,
+  type InspectedListener,
+  type InspectedSockets,
+  inspectSockets,
   isDeadPeerError,
   type KeepaliveOptions,
   type KeepaliveSettings,
@@ -18,6 +22,7 @@ import {
   setKeepalive,
   setUserTimeout,
   support,
+  type TcpState,
 } from 'tcp-keepalive'
 import { type PlugIn, unplug } from 'tcp-keepalive/testing'
 
@@ -197,6 +202,25 @@ void reason
 support.setUserTimeout = true
 // @ts-expect-error
 support.heartbeat
+
+const { connections, listeners }: InspectedSockets = inspectSockets()
+for (const connection of connections) {
+  same<typeof connection, InspectedConnection>(true)
+  same<typeof connection.state, TcpState>(true)
+  const idle: number | null = connection.detection.idle
+  void [idle, connection.userTimeout, connection.neverNoticed && connection.remotePort.toFixed()]
+  // @ts-expect-error It may have none.
+  connection.userTimeout.toFixed()
+  // @ts-expect-error What was read is not to be edited.
+  connection.fd = 3
+}
+for (const listener of listeners) {
+  same<typeof listener, InspectedListener>(true)
+  // @ts-expect-error A listener has no peer.
+  listener.remoteAddress
+}
+// @ts-expect-error
+inspectSockets(socket)
 
 const plugIn: PlugIn = unplug(secure)
 plugIn()
