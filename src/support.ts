@@ -72,7 +72,7 @@ export const support: Support = {
     return tcpInfo()
   },
   get inspectSockets() {
-    return linuxOnly()
+    return tcpInfo()
   },
   get installDefaults() {
     const loads = binary()
