@@ -87,6 +87,20 @@ describe.concurrent('TCP_INFO has no numbers', () => {
     expect(rows[0]?.after).toBeLessThan(6000)
   })
 
+  test('check shows what can be shown, and that is no failure', async () => {
+    const { rows } = await refusing<{ status: number; stdout: string }>(
+      `
+      const { spawnSync } = require('node:child_process')
+      const { status, stdout } = spawnSync(process.execPath, ['dist/cli.js', 'check'], { encoding: 'utf8' })
+      return [{ status, stdout }]`,
+      { env: { REFUSE: IP_MINTTL } },
+    )
+    const { status, stdout } = rows[0] as { status: number; stdout: string }
+    expect(stdout).toMatch(/^connecting, no answer .* ETIMEDOUT, syscall connect$/m)
+    expect(stdout).toContain('Cannot be shown here: idle')
+    expect(status).toBe(0)
+  })
+
   test('unplug that has no effect throws, and support says so', async () => {
     const { rows } = await refusing<{ support: string; error: Told; arrived: string }>(
       `
@@ -148,8 +162,9 @@ describe.concurrent('a connect that the kernel does not bound', () => {
       host: 'two.example',
       autoSelectFamily: true,
       autoSelectFamilyAttemptTimeout: 60_000,
+      // As a real one, it answers later.
       lookup: (_, __, done) =>
-        done(null, [
+        setImmediate(done, null, [
           { address: '127.0.0.1', family: 4 },
           { address: '::1', family: 6 },
         ]),
@@ -158,6 +173,11 @@ describe.concurrent('a connect that the kernel does not bound', () => {
     await once(socket, 'connectionAttempt')
     await sleep(0)
     await withoutConnectTimeout(socket)
+    const [address, , , error] = await once(socket, 'connectionAttemptFailed')
+    expect([address, error.message]).toEqual([
+      '127.0.0.1',
+      `connect ETIMEDOUT 127.0.0.1:${silent.port}`,
+    ])
     await once(socket, 'connect')
     expect(socket.remoteAddress).toBe('::1')
     socket.destroy()
