@@ -6,7 +6,7 @@
 import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { setDeadPeerTimeout } from 'tcp-keepalive'
+import { planDeadPeerTimeout, setDeadPeerTimeout } from 'tcp-keepalive'
 import { silentPort } from 'tcp-keepalive/check/silent-port'
 import { native } from 'tcp-keepalive/native'
 import { describe, expect, test } from 'vitest'
@@ -99,6 +99,20 @@ describe.concurrent('TCP_INFO has no numbers', () => {
     expect(stdout).toMatch(/^connecting, no answer .* ETIMEDOUT, syscall connect$/m)
     expect(stdout).toContain('Cannot be shown here: idle')
     expect(status).toBe(0)
+  })
+
+  test('an option that came later than this kernel is named as such', async () => {
+    const { rows } = await refusing<Told>(
+      `
+      const error = thrownBy(() => setDeadPeerTimeout(client, 20_000, { slowReader: 'end' }))
+      return error ? [tell(error)] : []`,
+      { env: { REFUSE: 'setsockopt 6 44 92' } },
+    )
+    // Where the host's own kernel is that old, the option is not written at all.
+    if (planDeadPeerTimeout(20_000).rtoMax === null) return
+    expect(rows[0]?.message).toContain('setsockopt TCP_RTO_MAX_MS ENOPROTOOPT')
+    expect(rows[0]?.message).toContain('Linux 6.15')
+    expect(rows[0]?.message).not.toContain('MPTCP')
   })
 
   test('unplug that has no effect throws, and support says so', async () => {
