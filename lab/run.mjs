@@ -18,6 +18,7 @@ const LABS = {
   'bench/slow-readers': 'what keeping slow readers costs',
   compare: 'what others can do: the table of README.md',
   sandbox: 'in gVisor: what dies, what is kept, what cannot be had',
+  kernels: 'Linux 5.10, 6.1 and 6.12 as user-mode Linux',
   hang: 'connections that hang in every way, as ss shows them',
   gdb: 'the native code with symbols, under gdb',
 }

@@ -17,8 +17,8 @@ const HELP = `Usage: tcp-keepalive <command>
 const CHECK_HELP = `Usage: tcp-keepalive check
 
 Pulls the cable of real connections on this machine and shows when each becomes an
-error. Takes about ten seconds, needs no privileges. Where that cannot be done (gVisor,
-qemu-user) it shows what can be.
+error. Takes about ten seconds, needs no privileges. Where that is not possible (gVisor,
+qemu-user) it shows what is.
 
 Exit status: 0; 1 when a time is not the predicted one; 2 when this system cannot do it.
 `

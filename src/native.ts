@@ -146,12 +146,24 @@ export const CAPABILITY = { tcpInfo: 1, unplug: 2 } as const
 
 let capabilities: number | undefined
 
-/** Whether the system really has it. Found out once; while no socket can be had for that it is taken for granted. */
+/**
+ * Whether the system really has it. Found out once; while no socket can be had for that, and where no
+ * binary loads (a plan needs none), it is taken for granted on Linux.
+ */
 export function has(capability: keyof typeof CAPABILITY): boolean {
-  const found = capabilities ?? native().capabilities()
-  if (found < 0) return true
-  capabilities = found
-  return (found & CAPABILITY[capability]) !== 0
+  capabilities ??= findCapabilities()
+  return capabilities === undefined
+    ? process.platform === 'linux'
+    : (capabilities & CAPABILITY[capability]) !== 0
+}
+
+function findCapabilities(): number | undefined {
+  try {
+    const found = native().capabilities()
+    return found < 0 ? undefined : found
+  } catch {
+    return undefined
+  }
 }
 
 /** Why `has('unplug')` is false. */

@@ -6,7 +6,7 @@
  * | variable | | |
  * |---|---|---|
  * | TCP_KEEPALIVE_DEAD_PEER_MS | milliseconds | `setDeadPeerTimeout`; 60000 where no variable is set |
- * | TCP_KEEPALIVE_SLOW_READER | `keep` or `end` | |
+ * | TCP_KEEPALIVE_SLOW_READER | `keep` or `end` | `keep` where it can be had, else `end` |
  * | TCP_KEEPALIVE_IDLE_S | seconds | `setKeepalive` |
  * | TCP_KEEPALIVE_INTERVAL_S | seconds | |
  * | TCP_KEEPALIVE_COUNT | probes | |

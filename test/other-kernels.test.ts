@@ -6,7 +6,7 @@
 import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { setDeadPeerTimeout } from 'tcp-keepalive'
+import { planDeadPeerTimeout, setDeadPeerTimeout } from 'tcp-keepalive'
 import { silentPort } from 'tcp-keepalive/check/silent-port'
 import { native } from 'tcp-keepalive/native'
 import { describe, expect, test } from 'vitest'
@@ -48,7 +48,7 @@ describe.concurrent('TCP_INFO has no numbers', () => {
       }]`,
       { env: { REFUSE: TCP_INFO } },
     )
-    const told = rows[0] as Record<string, never>
+    const [told = {}] = rows
     const { omitted, end, set, byDefault, inMinute, keep, taken, info, time, of, support } = told
     expect(omitted).toEqual(end)
     expect(omitted).toMatchObject({ slowReader: 'end', silence: 0, userTimeout: set })
@@ -85,6 +85,34 @@ describe.concurrent('TCP_INFO has no numbers', () => {
     expect(rows[0]?.code).toBe('ETIMEDOUT')
     expect(rows[0]?.after).toBeGreaterThan(2000)
     expect(rows[0]?.after).toBeLessThan(6000)
+  })
+
+  test('check shows what can be shown, and that is no failure', async () => {
+    const { rows } = await refusing<{ status: number; stdout: string }>(
+      `
+      const { spawnSync } = require('node:child_process')
+      const { status, stdout } = spawnSync(process.execPath, ['dist/cli.js', 'check'], { encoding: 'utf8' })
+      return [{ status, stdout }]`,
+      { env: { REFUSE: IP_MINTTL } },
+    )
+    const { status, stdout } = rows[0] as { status: number; stdout: string }
+    expect(stdout).toMatch(/^connecting, no answer .* ETIMEDOUT, syscall connect$/m)
+    expect(stdout).toContain('Cannot be shown here: idle')
+    expect(status).toBe(0)
+  })
+
+  test('an option that came later than this kernel is named as such', async () => {
+    const { rows } = await refusing<Told>(
+      `
+      const error = thrownBy(() => setDeadPeerTimeout(client, 20_000, { slowReader: 'end' }))
+      return error ? [tell(error)] : []`,
+      { env: { REFUSE: 'setsockopt 6 44 92' } },
+    )
+    // Where the host's own kernel is that old, the option is not written at all.
+    if (planDeadPeerTimeout(20_000).rtoMax === null) return
+    expect(rows[0]?.message).toContain('setsockopt TCP_RTO_MAX_MS ENOPROTOOPT')
+    expect(rows[0]?.message).toContain('Linux 6.15')
+    expect(rows[0]?.message).not.toContain('MPTCP')
   })
 
   test('unplug that has no effect throws, and support says so', async () => {
@@ -149,17 +177,24 @@ describe.concurrent('a connect that the kernel does not bound', () => {
       host: 'two.example',
       autoSelectFamily: true,
       autoSelectFamilyAttemptTimeout: 60_000,
+      // As a real one, it answers later.
       lookup: (_, __, done) =>
-        done(null, [
+        setImmediate(done, null, [
           { address: '127.0.0.1', family: 4 },
           { address: '::1', family: 6 },
         ]),
     })
     setDeadPeerTimeout(socket, 2000)
+    const failed = once(socket, 'connectionAttemptFailed')
     const connected = once(socket, 'connect')
     await once(socket, 'connectionAttempt')
     await sleep(0)
     await withoutConnectTimeout(socket)
+    const [address, , , error] = await failed
+    expect([address, error.message]).toEqual([
+      '127.0.0.1',
+      `connect ETIMEDOUT 127.0.0.1:${silent.port}`,
+    ])
     await connected
     expect(socket.remoteAddress).toBe('::1')
     socket.destroy()

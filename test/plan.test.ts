@@ -5,7 +5,12 @@ import {
   probesForStuckData,
   rtoMaxForStuckData,
 } from '../src/kernel/closed-window.js'
-import { checkDeadPeerTimeout, type DeadPeerPlan, deadPeerPlan } from '../src/kernel/plan.js'
+import {
+  checkDeadPeerTimeout,
+  type DeadPeerPlan,
+  deadPeerPlan,
+  nothingPlanned,
+} from '../src/kernel/plan.js'
 import { kernelDetectionTime, SWEEP_PERIOD } from '../src/kernel/rules.js'
 import type { SystemDefaults } from '../src/kernel/system-defaults.js'
 import { retriesTime } from '../src/kernel/timers.js'
@@ -272,6 +277,11 @@ describe('the arguments of a plan', () => {
   ])('%s is refused with %s', (ms, code, message) => {
     expect(() => checkDeadPeerTimeout(ms, undefined)).toThrow(expect.objectContaining({ code }))
     expect(() => checkDeadPeerTimeout(ms, undefined)).toThrow(message)
+  })
+
+  test('what takes a plan back are numbers that a socket takes, where the host tells 0 (gVisor)', () => {
+    const { idle, interval, count } = nothingPlanned('end', { idle: 7200, interval: 0, count: 0 })
+    expect({ idle, interval, count }).toEqual({ idle: 7200, interval: 75, count: 9 })
   })
 
   test("slowReader is the platform's to choose unless told, and nothing but 'keep' or 'end'", () => {

@@ -230,7 +230,8 @@ describe.concurrent('situations', () => {
   test('every field is a number, each call gives an object of its own', async () => {
     await using pair = await connectedPair()
     const { state: _, ...numbers } = getTcpInfo(pair.client)
-    expect(Object.keys(numbers)).toHaveLength(32)
+    // Linux before 6.2 has no receiveWindowBytes.
+    expect(Object.keys(numbers)).toHaveLength('receiveWindowBytes' in numbers ? 32 : 31)
     for (const value of Object.values(numbers)) expect(value).toBeGreaterThanOrEqual(0)
     expect(getTcpInfo(pair.client)).not.toBe(getTcpInfo(pair.client))
   })

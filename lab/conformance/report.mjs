@@ -7,8 +7,9 @@ import { OBSERVED } from './scenarios.mjs'
 /** Within 0.75 s or 5 % of the prediction, whichever is larger; a survivor has survived. */
 export function judge(
   { until = OBSERVED, within = 0.05 },
-  { predicted, measured, alive, problem, error },
+  { predicted, measured, alive, problem, skipped, error },
 ) {
+  if (skipped) return { fine: true }
   if (problem) return { fine: false }
   const lives = predicted === null || predicted > until * 1000
   if (lives) return { fine: measured === undefined && error === undefined && alive !== false }
@@ -35,14 +36,16 @@ export function stateOf({ state, part, closedFor, every, many }) {
   return state
 }
 
-function outcome({ row, measured, observed, error, problem, working }) {
+function outcome({ row, measured, observed, error, problem, skipped, working }) {
+  if (skipped) return skipped
   if (problem) return problem
   if (measured !== undefined) return `${seconds(measured)} s`
   const count = row.many ? `${working} of ${row.many} ` : ''
   return error ?? `${count}alive after ${seconds(observed)} s`
 }
 
-const prediction = ({ predicted }) => (predicted === null ? 'never' : `${seconds(predicted)} s`)
+const prediction = ({ predicted, skipped }) =>
+  skipped ? '' : predicted === null ? 'never' : `${seconds(predicted)} s`
 
 export function describe(result) {
   const { row, fine, measured, error } = result

@@ -15,11 +15,13 @@ import { openGround } from '../support/ground.mjs'
 import { insideNamespace } from '../support/namespace.mjs'
 import { longRows, rows, shortRows } from './rows.mjs'
 
-const { only, long, short, older } = parseArgs({
+const { only, long, short, older, within } = parseArgs({
   options: {
     only: { type: 'string' },
     long: { type: 'boolean' },
     short: { type: 'boolean' },
+    // By what part of its time a row may be off; 0.05.
+    within: { type: 'string' },
     // Of the two processes, which this one is.
     older: { type: 'string' },
   },
@@ -39,7 +41,11 @@ async function everyRow() {
   const results = []
   const tell = ({ nth, ...result }) => {
     const row = chosen[nth]
-    const judged = { row, ...result, ...judge(row, result) }
+    const judged = {
+      row,
+      ...result,
+      ...judge({ ...(within && { within: Number(within) }), ...row }, result),
+    }
     console.log(describe(judged))
     results[nth] = judged
   }

@@ -60,6 +60,8 @@ function closeWindow(socket, peer) {
 
 /** One row: { predicted, measured, error }, or { predicted, alive } where it has not ended. */
 export async function run(row, ground) {
+  if (row.set.rtoMax && systemDefaults().rtoMax === undefined)
+    return { skipped: 'skipped: TCP_RTO_MAX_MS is of Linux 6.15 and newer' }
   if (row.port) ground.change(row.port, { delay: row.rtt / 2000, loss: 0 })
   if (row.many) return runMany(row, ground)
   const connecting = row.state === 'connecting'

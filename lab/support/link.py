@@ -27,9 +27,13 @@ device, address4, peer4, address6, peer6 = sys.argv[1:]
 TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 1, 0x1000
 tun = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
 fcntl.ioctl(tun, TUNSETIFF, struct.pack("16sH", device.encode(), IFF_TUN | IFF_NO_PI))
+# Kernels differ in the longest queue that they take.
+for length in (50000, 10000, 1000):
+    if subprocess.run(f"ip link set {device} txqueuelen {length}".split(), stderr=subprocess.DEVNULL).returncode == 0:
+        break
 for command in (
     f"ip link set lo up",
-    f"ip link set {device} up mtu 1500 txqueuelen 50000",
+    f"ip link set {device} up mtu 1500",
     f"ip addr add {address4} peer {peer4} dev {device}",
     f"ip addr add {address6} peer {peer6} dev {device} nodad",
 ):

@@ -15,13 +15,11 @@ export async function check(): Promise<number> {
   const report = new Report(process.stdout)
   report.begin()
   let elapsed = 0
-  const results = await runCases(
-    unplug === true ? cases() : casesWithoutUnplug(),
-    (running, now) => {
-      elapsed = now
-      report.progress(running, now)
-    },
-  )
+  const chosen = unplug === true ? cases() : casesWithoutUnplug()
+  const results = await runCases(chosen, (running, now) => {
+    elapsed = now
+    report.progress(running, now)
+  })
   report.end(results, elapsed)
   if (unplug !== true) {
     const names = cases().map(({ name, settings }) => `${name} (${settings})`)

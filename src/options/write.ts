@@ -47,15 +47,16 @@ export function refusalError(
   if (code === 'ENOSYS')
     return unavailable(`${name} does not exist on this system (${process.platform}).`)
   const changed = OPTION_NAMES.filter((_, index) => index < option && (values[index] ?? LEAVE) >= 0)
-  return new SocketOptionError(syscall, errno, name, changed, HINTS[code])
+  return new SocketOptionError(syscall, errno, name, changed, hintOf(code, name))
 }
 
-const HINTS: Record<string, string | undefined> = {
-  ENOPROTOOPT:
-    process.platform === 'linux'
-      ? 'this kernel does not know the option for this kind of socket (an MPTCP socket has no user timeout)'
-      : 'this version of the system does not know the option',
-  EBADF: 'the descriptor is not open',
+function hintOf(code: string, name: SocketOptionName): string | undefined {
+  if (code === 'EBADF') return 'the descriptor is not open'
+  if (code !== 'ENOPROTOOPT') return undefined
+  if (process.platform !== 'linux') return 'this version of the system does not know the option'
+  return name === 'TCP_RTO_MAX_MS'
+    ? 'this kernel does not know the option, which came with Linux 6.15'
+    : 'this kernel does not know the option for this kind of socket (an MPTCP socket has no user timeout)'
 }
 
 /** The option that a write of these settings begins with. */
