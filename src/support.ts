@@ -1,3 +1,4 @@
+import { inspect } from 'node:util'
 import { native } from './native.js'
 import { IS_NODE, NOT_NODE } from './node/descriptor.js'
 import { loop } from './node/loop.js'
@@ -83,4 +84,6 @@ export const support: Support = {
       ? loads
       : `${process.platform} has nothing to unplug one socket with.`
   },
-}
+  // console.log would show an accessor in place of each answer.
+  [inspect.custom]: () => Object.fromEntries(Object.entries(support)),
+} as Support
