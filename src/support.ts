@@ -1,3 +1,4 @@
+import { inspect } from 'node:util'
 import { has, NO_UNPLUG, native } from './native.js'
 import { IS_NODE, NOT_NODE } from './node/descriptor.js'
 import { loop } from './node/loop.js'
@@ -85,4 +86,6 @@ export const support: Support = {
     const loads = binary()
     return loads !== true || has('unplug') ? loads : NO_UNPLUG
   },
-}
+  // console.log would show an accessor in place of each answer.
+  [inspect.custom]: () => Object.fromEntries(Object.entries(support)),
+} as Support

@@ -9,6 +9,14 @@ const folder = join(__dirname, '..', 'examples')
 const EXPECTED: Record<string, string[]> = {
   'pool-failover.mjs': ['answered: select 1', 'dead peer: true ETIMEDOUT', 'answered: select 2'],
   'shed-devices.mjs': ['here: boiler', 'here: boiler, meter', 'lost power: boiler', 'here: meter'],
+  'metrics-opentelemetry.mjs': [
+    "tcp.dead_peers 1 { 'peer.service': 'database', 'error.type': 'ETIMEDOUT' }",
+  ],
+  'metrics-prometheus.mjs': [
+    '# HELP tcp_dead_peers_total Connections that ended because the peer was silent',
+    '# TYPE tcp_dead_peers_total counter',
+    'tcp_dead_peers_total{service="database",code="ETIMEDOUT"} 1',
+  ],
   'fetch-bound.mjs': ['silent: dead peer, ETIMEDOUT', 'slow: a first part, and a late one'],
   'websocket-reconnect.mjs': [
     'echo of message 1',

@@ -117,6 +117,28 @@ describe.concurrent('the variables', () => {
   })
 })
 
+describe.concurrent('TCP_KEEPALIVE_LOG', () => {
+  const started = async (env: NodeJS.ProcessEnv, source = "console.log('started')") => {
+    const { stdout, stderr } = await loaded(source, { env })
+    expect(stdout).toBe('started\n')
+    return stderr.replace(/process \d+/g, 'process …')
+  }
+
+  test('1 prints one line: what is set, and for which connections', async () => {
+    expect(await started({ TCP_KEEPALIVE_LOG: '1' })).toBe(
+      'tcp-keepalive/register: process …, scope client: {"deadPeerTimeout":{"ms":60000}}\n',
+    )
+    const env = { TCP_KEEPALIVE_IDLE_S: '60', TCP_KEEPALIVE_SCOPE: 'all' }
+    expect(await started({ ...env, TCP_KEEPALIVE_LOG: '1' })).toBe(
+      'tcp-keepalive/register: process …, scope all: {"keepalive":{"idle":60}}\n',
+    )
+  })
+
+  test('0 prints none', async () => {
+    expect(await started({ TCP_KEEPALIVE_LOG: '0' })).toBe('')
+  })
+})
+
 describe.concurrent('variables of others that begin likewise are passed over', () => {
   const OTHERS: Record<string, string> = {
     // node-gyp-build: where to look for the binary.
@@ -184,6 +206,7 @@ describe.concurrent('stops the start with one line that names the variable', () 
     ],
     ['TCP_KEEPALIVE_SLOW_READER', 'kill', '="kill" is not one of keep, end.'],
     ['TCP_KEEPALIVE_SCOPE', 'Client', '="Client" is not one of client, server, all.'],
+    ['TCP_KEEPALIVE_LOG', 'yes', '="yes" is not one of 0, 1.'],
     ['TCP_KEEPALIVE_SCOPE', 'a\nb', '="a\\nb" is not one of client, server, all.'],
   ]
   test.each(cases)('%s=%j', async (name, value, message) => {
