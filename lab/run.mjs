@@ -16,7 +16,7 @@ const LABS = {
   bench: 'what each call costs beside its bare system calls, and beside others',
   'bench/watch': 'what watching many sockets costs',
   'bench/slow-readers': 'what keeping slow readers costs',
-  compare: 'what others can do: the table of README.md',
+  compare: 'what others can do: the table of docs/comparison.md',
   sandbox: 'in gVisor: what dies, what is kept, what cannot be had',
   kernels: 'Linux 5.10, 6.1 and 6.12 as user-mode Linux',
   hang: 'connections that hang in every way, as ss shows them',
