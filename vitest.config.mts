@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
+import { TEST_MS } from './test/support/patience.mts'
 
 const built = (file: string): string => fileURLToPath(new URL(`dist/${file}.js`, import.meta.url))
 
@@ -17,6 +18,8 @@ export default defineConfig({
     pool: 'forks',
     maxWorkers: 3 * availableParallelism(),
     maxConcurrency: 64,
-    testTimeout: 60_000,
+    testTimeout: TEST_MS,
+    hookTimeout: TEST_MS,
+    teardownTimeout: TEST_MS,
   },
 })

@@ -15,17 +15,19 @@ await once(server.listen(0, '127.0.0.1'), 'listening')
 let connections = 0
 function open() {
   const client = new WebSocket(`ws://127.0.0.1:${server.address().port}`)
-  client.on('upgrade', ({ socket }) => {
+  let socket
+  client.on('upgrade', (response) => {
+    socket = response.socket
     setDeadPeerTimeout(socket, 3000)
     socket.on('error', (error) => console.log('dead peer:', isDeadPeerError(error), error.code))
     connections++
-    // The first connection's server goes silent.
-    if (connections === 1) setTimeout(unplug, 100, socket)
   })
   client.on('open', () => client.send(`message ${connections}`))
   client.on('message', (data) => {
     console.log(String(data))
     if (connections === 2) process.exit()
+    // The first connection's server goes silent.
+    unplug(socket)
   })
   client.on('error', (error) => console.log('not connected:', error.message))
   client.on('close', (code) => {

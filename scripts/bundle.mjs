@@ -62,6 +62,10 @@ function lazily([name, value]) {
   if (typeof value === 'function')
     return `exports.${name} = function ${name}() { return ${home}.${name}(...arguments) }`
   const fields = Object.keys(value).map((key) => `get ${key}() { return whole().${name}.${key} }`)
+  // What console.log shows: the answers in place of accessors.
+  fields.push(
+    `[Symbol.for('nodejs.util.inspect.custom')]: () => Object.fromEntries(Object.entries(whole().${name}))`,
+  )
   return `exports.${name} = { ${fields.join(', ')} }`
 }
 const lines = [

@@ -32,7 +32,7 @@ const windows = process.platform === 'win32'
 const work = mkdtempSync(join(tmpdir(), 'tarball-'))
 process.on('exit', () => rmSync(work, { recursive: true, force: true }))
 
-const MAX_UNPACKED = 500_000
+const MAX_UNPACKED = 850_000
 
 // ---------------------------------------------------------------- what is needed
 
@@ -83,7 +83,7 @@ report(
 const paths = product.files.map(({ path }) => path)
 const strays = paths.filter(
   (path) =>
-    !/^(package\.json|LICENSE|(README|CHANGELOG|SECURITY)\.md|dist\/.*\.(js|d\.ts)|prebuilds\/[^/]+\/[^/]+\.node)$/.test(
+    !/^(package\.json|LICENSE|(README|CHANGELOG|CONTRIBUTING|SECURITY)\.md|register\.js|dist\/.*\.(js|d\.ts)|docs\/.*\.(md|svg)|examples\/[^/]+\.mjs|prebuilds\/[^/]+\/[^/]+\.node)$/.test(
       path,
     ),
 )

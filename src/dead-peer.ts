@@ -8,7 +8,7 @@ import {
 } from './kernel/plan.js'
 import { hostDefaults } from './kernel/system-defaults.js'
 import { has } from './native.js'
-import { LEAVE, type Settings, settingsWith } from './options/settings.js'
+import { LEAVE, NO_VALUES, type Settings } from './options/settings.js'
 import { apply, type Target } from './targets/apply.js'
 import { NO_TCP_INFO } from './tcp-info.js'
 
@@ -115,12 +115,12 @@ const MAX_PLANS = 100
 
 function planned(ms: unknown, options: unknown): Planned {
   const asked = checkDeadPeerTimeout(ms, options)
-  if (ms !== 0 && asked === 'keep' && !has('tcpInfo')) {
+  if (ms !== 0 && asked === 'keep' && !hasTcpInfo()) {
     throw unavailable(
       `slowReader: 'keep' cannot be had. ${NO_TCP_INFO} Omit it, or write { slowReader: 'end' }: a live peer that does not read is given up then, too.`,
     )
   }
-  const slowReader = asked ?? (has('tcpInfo') ? 'keep' : 'end')
+  const slowReader = asked ?? (hasTcpInfo() ? 'keep' : 'end')
   const made = plans[slowReader]
   const known = made.get(ms)
   if (known !== undefined) return known
@@ -133,10 +133,20 @@ function planned(ms: unknown, options: unknown): Planned {
   return fresh
 }
 
+/** A plan needs no binary: where none loads, it is what this system has elsewhere. */
+function hasTcpInfo(): boolean {
+  try {
+    return has('tcpInfo')
+  } catch {
+    return process.platform === 'linux'
+  }
+}
+
 /** A plan as it crosses into native code. */
 export function settingsOf(plan: DeadPeerPlan): Settings {
   const { ms, idle, interval, count, userTimeout, connectTimeout, rtoMax, silence } = plan
-  return settingsWith({
+  return {
+    ...NO_VALUES,
     userTimeout,
     // With a sweep the bound is the sweep's to write; else it is the host's own.
     rtoMax: silence > 0 ? LEAVE : (rtoMax ?? LEAVE),
@@ -147,5 +157,5 @@ export function settingsOf(plan: DeadPeerPlan): Settings {
     connectTimeout,
     silence,
     locked: ms === 0 ? 0 : 1,
-  })
+  }
 }

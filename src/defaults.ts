@@ -23,7 +23,7 @@ import {
   userTimeoutSettings,
 } from './options/settings.js'
 import type { Call } from './options/units.js'
-import { observeConnects } from './targets/connecting.js'
+import { observeConnects } from './targets/connect-defaults.js'
 import { observeListens } from './targets/server.js'
 
 /** Which sockets: `'client'` those that connect, `'server'` those that are accepted. */

@@ -1,6 +1,6 @@
 import { Socket } from 'node:net'
 import { Connection } from './connection/connection.js'
-import { invalidType, invalidValue, outOfRange, unavailable } from './errors.js'
+import { invalidType, invalidValue, outOfRange, socketAdvice, unavailable } from './errors.js'
 import { getKeepalive } from './keepalive.js'
 import { rtoMaxForClosedWindow } from './kernel/closed-window.js'
 import {
@@ -43,11 +43,12 @@ import { getUserTimeout } from './user-timeout.js'
  */
 export function detectionTime(subject: DetectionSettings | Socket): DetectionTime {
   if (subject instanceof Socket) return timeOfSocket(subject)
-  if (typeof subject !== 'object' || subject === null) {
+  if (typeof subject !== 'object' || subject === null || 'on' in subject) {
     throw invalidType(
       'the settings',
       'an object such as { idle: 60, interval: 10, count: 3 } or a net.Socket',
       subject,
+      socketAdvice(subject, true),
     )
   }
   return kernelDetectionTime(checkedSettings(subject), systemDefaults())

@@ -164,15 +164,57 @@ function sentence(advice: string): string {
   return advice === '' ? '' : ` ${advice}`
 }
 
-/** What to pass instead of something that is no socket. */
-export function socketAdvice(value: unknown): string {
+/** What to pass instead, by the name of the class that came: loading each to ask `instanceof` would cost more. */
+const BY_CLASS = new Map([
+  ['Socket', 'A datagram socket has no TCP options.'],
+  ['Server', 'This runtime has no TCP sockets below such a server.'],
+  [
+    'ClientRequest',
+    "Pass its agent, or its socket once it has one: request.on('socket', (socket) => …).",
+  ],
+  [
+    'WebSocketServer',
+    "Pass the http server below it, or each connection's socket: in .on('connection', (webSocket, request) => …) that is request.socket.",
+  ],
+  [
+    'WebSocket',
+    "Pass the socket below it: a client of ws has it in .on('upgrade', (response) => …) as response.socket, a server's connection in the request of its 'connection' event. The global WebSocket does not show its socket: installDefaults sets it.",
+  ],
+])
+
+/** What has no option of its own that could be read. */
+const NOT_READ = new Map([
+  ['getConnections', "Pass a connection of this server: the socket of its 'connection' event."],
+  ['createSocket', "Pass a socket of this agent: that of a request's 'socket' event."],
+])
+
+/** What to pass instead of something that is no socket; `reading`, where only sockets do. */
+export function socketAdvice(value: unknown, reading = false): string {
   if (typeof value === 'number') return 'Descriptors are not taken: pass the socket.'
+  if (typeof value === 'function') {
+    return 'listen' in value ? 'Pass what its listen() returns.' : ''
+  }
   if (typeof value !== 'object' || value === null) return ''
-  if (value.constructor?.name === 'Socket') return 'A datagram socket has no TCP options.'
-  if (value.constructor?.name === 'Server')
-    return 'This runtime has no TCP sockets below such a server.'
-  const { socket } = value as { socket?: unknown }
-  return typeof socket === 'object' && socket !== null ? 'Pass its socket property.' : ''
+  try {
+    return adviceFor(value, reading)
+  } catch {
+    // An accessor's.
+    return ''
+  }
+}
+
+function adviceFor(value: object, reading: boolean): string {
+  if (reading) {
+    for (const [method, advice] of NOT_READ) if (method in value) return advice
+  }
+  const { socket, server, on } = value as Record<string, unknown>
+  if (typeof socket === 'object' && socket !== null) return 'Pass its socket property.'
+  const known = BY_CLASS.get(value.constructor?.name)
+  if (known !== undefined) return known
+  if (typeof server === 'object' && server !== null) return 'Pass its server property.'
+  return typeof on === 'function'
+    ? "If it is a driver's pool or client: docs/clients.md shows how to reach its sockets, and installDefaults({ deadPeerTimeout: 30_000 }) sets them all."
+    : ''
 }
 
 /** The socket has been destroyed: there is nothing left to set or to read. */

@@ -20,6 +20,7 @@ export { getKeepalive, type KeepaliveSettings, setKeepalive } from './keepalive.
 export type { DeadPeerOptions, DeadPeerPlan, SlowReader } from './kernel/plan.js'
 export type { DetectionSettings, DetectionTime } from './kernel/rules.js'
 export { type SystemDefaults, systemDefaults } from './kernel/system-defaults.js'
+export { onDeadPeer } from './on-dead-peer.js'
 export type { KeepaliveOptions } from './options/settings.js'
 export type { SocketOptionName } from './options/socket-options.js'
 export { type Support, support } from './support.js'

@@ -1,6 +1,7 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { unavailable } from './errors.js'
+import { loadAdvice } from './load-advice.js'
 
 /** The compiled binding: integers in, an integer out; a negative one is a refusal. */
 interface Binding {
@@ -85,7 +86,7 @@ function load(): Native {
     binding = find(join(__dirname, '..'))
   } catch (cause) {
     const error = unavailable(loadAdvice(cause), cause)
-    if (searched()) failure = error
+    if (!noFileOpens()) failure = error
     throw error
   }
   loaded = {
@@ -98,27 +99,15 @@ function load(): Native {
   return loaded
 }
 
-/** Whether files can be opened at all: without a free descriptor the binary may only seem to be absent. */
-function searched(): boolean {
+/** Without a free descriptor the binary only seems to be absent. */
+function noFileOpens(): boolean {
   try {
-    readdirSync(__dirname)
-    return true
-  } catch {
+    readdirSync('/')
     return false
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    return code === 'EMFILE' || code === 'ENFILE'
   }
-}
-
-function loadAdvice(cause: unknown): string {
-  const reason = cause instanceof Error ? cause.message.split('\n')[0] : String(cause)
-  const host = `${process.platform}-${process.arch}, ${process.release?.name ?? 'node'} ${process.version}`
-  return (
-    `tcp-keepalive has no binary that loads here (${host}): ${reason}. ` +
-    'On a musl system without /etc/alpine-release set LIBC=musl. ' +
-    'With --permission, add --allow-addons. ' +
-    'npm install github:… is not supported, as only the packed tarball carries binaries. ' +
-    'On a platform without one, clone the project and run: npm ci && npm run pack:local, ' +
-    'then install the tarball that this makes.'
-  )
 }
 
 /** Where ReadTcpInfo of native/sockopt_linux.cc puts what is used inside. */

@@ -12,6 +12,7 @@
  * | TCP_KEEPALIVE_COUNT | probes | |
  * | TCP_KEEPALIVE_USER_TIMEOUT_MS | milliseconds | `setUserTimeout` |
  * | TCP_KEEPALIVE_SCOPE | `client`, `server` or `all` | default `client` |
+ * | TCP_KEEPALIVE_LOG | `1` | prints one line to stderr at the start: what is set |
  *
  * A worker has its parent's variables, under those of its own environment. In PM2's cluster
  * mode they are read from `pm2_env`.
@@ -41,6 +42,7 @@ const NUMBERS = {
 const WORDS = {
   SLOW_READER: ['keep', 'end'],
   SCOPE: ['client', 'server', 'all'],
+  LOG: ['0', '1'],
 } as const
 
 type NumberName = keyof typeof NUMBERS
@@ -157,6 +159,13 @@ function wordFrom(name: string, value: string, words: readonly string[]): string
   throw new Malformed(`${name}=${JSON.stringify(value)} is not one of ${words.join(', ')}.`)
 }
 
+/** One line that says that settings are in force, and which. */
+function log({ scope = 'client', ...settings }: DefaultsOptions): void {
+  process.stderr.write(
+    `tcp-keepalive/register: process ${process.pid}, scope ${scope}: ${JSON.stringify(settings)}\n`,
+  )
+}
+
 function known(): string {
   const names = [...Object.keys(NUMBERS), ...Object.keys(WORDS)].map((field) => PREFIX + field)
   return `There are ${names.join(', ')}.`
@@ -170,6 +179,7 @@ try {
     workerThreads().setEnvironmentData(INHERITED, variables)
   }
   installDefaults(options)
+  if (variables[`${PREFIX}LOG`] === '1') log(options)
 } catch (error) {
   if (!(error instanceof Malformed)) {
     // A program that ran without this library runs on without it.

@@ -1,6 +1,7 @@
+import { inspect } from 'node:util'
 import { has, NO_UNPLUG, native } from './native.js'
 import { IS_NODE, NOT_NODE } from './node/descriptor.js'
-import { loop } from './node/loop.js'
+import { watcher } from './node/watcher.js'
 import { NO_TCP_INFO } from './tcp-info.js'
 
 /** Per function: `true`, or the reason why this platform or runtime cannot. */
@@ -40,7 +41,7 @@ function watching(): true | string {
   const loads = binary()
   if (loads !== true) return loads
   const onItsOwn = 'an error of a socket that nobody reads arrives when it is read again.'
-  if (process.platform === 'win32' || !loop().watches)
+  if (process.platform === 'win32' || !watcher().watches)
     return `This runtime or system has no event loop to watch on: ${onItsOwn}`
   // Without it a timeout cannot be told from a reset, which is Node's to report.
   return process.platform !== 'linux' || has('tcpInfo') || `${NO_TCP_INFO} So ${onItsOwn}`
@@ -85,4 +86,6 @@ export const support: Support = {
     const loads = binary()
     return loads !== true || has('unplug') ? loads : NO_UNPLUG
   },
-}
+  // console.log would show an accessor in place of each answer.
+  [inspect.custom]: () => Object.fromEntries(Object.entries(support)),
+} as Support

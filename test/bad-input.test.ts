@@ -1,8 +1,8 @@
 /** Wrong arguments: a clear error each, at once, and nothing set. */
 import { createSocket } from 'node:dgram'
-import { once } from 'node:events'
+import EventEmitter, { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { request } from 'node:http'
+import { Agent, request } from 'node:http'
 import { type AddressInfo, connect, createServer, Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -10,6 +10,7 @@ import { Duplex } from 'node:stream'
 import { TLSSocket } from 'node:tls'
 import fc from 'fast-check'
 import {
+  detectionTime,
   getKeepalive,
   getUserTimeout,
   installDefaults,
@@ -22,6 +23,7 @@ import {
 } from 'tcp-keepalive'
 import { unplug } from 'tcp-keepalive/testing'
 import { describe, expect, test } from 'vitest'
+import { WebSocket, WebSocketServer } from 'ws'
 import { connectedPair, type Pair } from './support/pair.ts'
 
 const TYPE = { class: TypeError, code: 'ERR_INVALID_ARG_TYPE' }
@@ -389,6 +391,20 @@ describe('in place of a socket', () => {
     ['a dgram socket', datagram, ['an instance of Socket', 'A datagram socket has no TCP options']],
     ['a class', Socket, ['(function)']],
     ['a wrapper of a socket', { socket: new Socket() }, ['Pass its socket property']],
+    ['a wrapper of a server', { server: createServer() }, ['Pass its server property']],
+    [
+      'an express app',
+      Object.assign(() => {}, { listen() {} }),
+      ['Pass what its listen() returns'],
+    ],
+    ['a WebSocketServer', new WebSocketServer({ noServer: true }), ['request.socket']],
+    ['a WebSocket', Object.create(WebSocket.prototype), ["'upgrade'", 'response.socket']],
+    ["a driver's pool", new (class BoundPool extends EventEmitter {})(), ['docs/clients.md']],
+    [
+      'one whose accessors throw',
+      Object.defineProperty(new EventEmitter(), 'socket', { get: () => JSON.parse('') }),
+      ['an instance of EventEmitter'],
+    ],
   ]
   describe.each(strangers)('%s', (_name, stranger, words) => {
     test.each(all)('%s says what it takes', (_name, call) => {
@@ -403,7 +419,7 @@ describe('in place of a socket', () => {
       expectError(
         thrownBy(() => call(pending as unknown as Socket)),
         TYPE,
-        ['ClientRequest'],
+        ['ClientRequest', "request.on('socket'"],
       )
     }
     pending.destroy()
@@ -411,7 +427,20 @@ describe('in place of a socket', () => {
 
   test.each(getters)('%s takes sockets only, no server', (_name, call) => {
     const error = thrownBy(() => call(createServer() as unknown as Socket))
-    expectError(error, TYPE, ['Expected a net.Socket', 'an instance of Server'])
+    expectError(error, TYPE, ['an instance of Server', "the socket of its 'connection' event"])
+  })
+
+  const readers: Call[] = [...getters, ['detectionTime', detectionTime]]
+  test.each(readers)('%s takes sockets only, no agent, no pool', (_name, call) => {
+    const ofAgent = thrownBy(() => call(new Agent() as unknown as Socket))
+    expectError(ofAgent, TYPE, ['an instance of Agent', "a request's 'socket' event"])
+    const ofPool = thrownBy(() => call(new EventEmitter() as unknown as Socket))
+    expectError(ofPool, TYPE, ['docs/clients.md'])
+  })
+
+  test('detectionTime of a server', () => {
+    const error = thrownBy(() => detectionTime(createServer() as unknown as Socket))
+    expectError(error, TYPE, ['or a net.Socket', "the socket of its 'connection' event"])
   })
 
   test('a number of arguments too small', () => {

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { connect, Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
-import { type DeadPeerMessage, setKeepalive, setUserTimeout } from 'tcp-keepalive'
+import { type DeadPeerMessage, onDeadPeer, setKeepalive, setUserTimeout } from 'tcp-keepalive'
 import { silentPort } from 'tcp-keepalive/check/silent-port'
 import { unplug } from 'tcp-keepalive/testing'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -214,6 +214,100 @@ describe.concurrent('a subscriber that throws', () => {
     const { code, stderr } = await runNode(SCENE)
     expect(code).not.toBe(0)
     expect(stderr).toContain('of a subscriber')
+  })
+})
+
+describe('onDeadPeer', () => {
+  test('passes each message of the channel, alone, until it is stopped', async () => {
+    const calls: [string, unknown[]][] = []
+    const listen = (name: string) =>
+      onDeadPeer((...given) => calls.push([name, given.filter(({ socket }) => mine.has(socket))]))
+    const mine = new Set<Socket>()
+    const die = async () => {
+      await using pair = await connectedPair()
+      mine.add(pair.client)
+      pair.accepted.on('error', () => {})
+      DEATHS.idle(pair.client.resume())
+      const [message] = await messagesOf(pair.client)
+      return message
+    }
+    const stops = { one: listen('one'), other: listen('other') }
+    const first = await die()
+    stops.one()
+    stops.one()
+    const second = await die()
+    stops.other()
+    await die()
+    expect(calls.filter(([, given]) => given.length > 0)).toEqual([
+      ['one', [first]],
+      ['other', [first]],
+      ['other', [second]],
+    ])
+  })
+
+  test('the same listener twice is two, each with a stop of its own', async () => {
+    let calls = 0
+    const socket = new Socket()
+    const count = (message: DeadPeerMessage) => {
+      if (message.socket === socket) calls++
+    }
+    const [stop, stopOther] = [onDeadPeer(count), onDeadPeer(count)]
+    channel(NAME).publish({ socket })
+    expect(calls).toBe(2)
+    stop()
+    stop()
+    channel(NAME).publish({ socket })
+    expect(calls).toBe(3)
+    stopOther()
+    channel(NAME).publish({ socket })
+    expect(calls).toBe(3)
+    all.splice(0, all.length, ...all.filter((message) => message.socket !== socket))
+  })
+
+  test('what it throws is uncaught, and the socket ends as it would', async () => {
+    const log = await answerOf<unknown[]>(`
+      const { once } = require('node:events')
+      const { connect, createServer } = require('node:net')
+      const { onDeadPeer, setUserTimeout } = require('tcp-keepalive')
+      const { unplug } = require('tcp-keepalive/testing')
+      const log = []
+      process.on('uncaughtException', ({ message }) => log.push('uncaught: ' + message))
+      onDeadPeer(() => { throw new Error('of a listener') })
+      const server = createServer((socket) => socket.resume()).listen(0, '127.0.0.1', () => {
+        const socket = connect(server.address().port, '127.0.0.1', () => {
+          setUserTimeout(socket, 1000)
+          unplug(socket)
+          socket.write('x')
+        }).resume()
+        socket.on('error', ({ message }) => log.push(message))
+        socket.on('close', () => setTimeout(() => console.log(JSON.stringify(log)) ?? process.exit(), 50))
+      })
+    `)
+    expect(log).toEqual(['uncaught: of a listener', 'read ETIMEDOUT'])
+  })
+
+  test('does not keep the process running, and needs no binary', async () => {
+    const ended = await runNode(`
+      require('node-gyp-build') // and then nothing may ask it for a binary
+      require.cache[require.resolve('node-gyp-build')].exports = () => { throw new Error('asked') }
+      const { onDeadPeer } = require('tcp-keepalive')
+      onDeadPeer(() => {})
+      console.log('ends')
+    `)
+    expect(ended).toEqual({ code: 0, signal: null, stdout: 'ends\n', stderr: '' })
+  })
+
+  const WRONG: [string, unknown[], string, string][] = [
+    ['nothing', [], 'ERR_INVALID_ARG_TYPE', 'Expected a function for the listener'],
+    ['a socket first', [new Socket(), () => {}], 'ERR_INVALID_ARG_TYPE', 'its message says which'],
+    ['an object', [{}], 'ERR_INVALID_ARG_TYPE', 'received {} (object)'],
+    ['more', [() => {}, {}], 'ERR_INVALID_ARG_VALUE', 'no more than 1 argument, onDeadPeer('],
+  ]
+  test.each(WRONG)('%s is refused', (_, given, code, words) => {
+    const call = () => onDeadPeer(...(given as [() => void]))
+    expect(call).toThrow(TypeError)
+    expect(call).toThrow(words)
+    expect(call).toThrow(expect.objectContaining({ code }))
   })
 })
 

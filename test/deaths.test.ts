@@ -4,7 +4,13 @@
  */
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
-import { getUserTimeout, isDeadPeerError, setKeepalive, setUserTimeout } from 'tcp-keepalive'
+import {
+  getTcpInfo,
+  getUserTimeout,
+  isDeadPeerError,
+  setKeepalive,
+  setUserTimeout,
+} from 'tcp-keepalive'
 import { silentPort } from 'tcp-keepalive/check/silent-port'
 import { unplug } from 'tcp-keepalive/testing'
 import { describe, expect, test } from 'vitest'
@@ -59,6 +65,10 @@ async function inFlightDeath(
   watch.started()
   expectVerdict(await errorOf(client, watch), 'read')
   return watch
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await pause(0.02)
 }
 
 const pause = (seconds: number) => new Promise((resolve) => setTimeout(resolve, 1000 * seconds))
@@ -152,10 +162,12 @@ describe.concurrent('who is not given up', () => {
   test('a peer whose cable is back in time', async () => {
     await using pair = await connectedPair()
     pair.client.resume()
-    setKeepalive(pair.client, { idle: 1, interval: 1, count: 3 })
+    setKeepalive(pair.client, { idle: 1, interval: 1, count: 5 })
     const plugIn = unplug(pair.client)
-    setTimeout(plugIn, 2500)
-    await alive(pair.client, 6)
+    // Unanswered ones; there are some seconds left for this test to see them.
+    await until(() => getTcpInfo(pair.client).probes >= 2)
+    plugIn()
+    await alive(pair.client, 5)
   })
 })
 
@@ -266,16 +278,17 @@ describe.concurrent('a user timeout takes the place of count', () => {
 })
 
 describe.concurrent('a write into silence starts a new clock', () => {
-  /** Idle, it would end after 4 s. The data is written before that. */
-  async function writtenAfter(seconds: number): Promise<[silence: Stopwatch, write: Stopwatch]> {
+  const SECONDS = 6
+  /** Idle, it would end after 6 s. The data is written before that, when so many probes have gone unanswered. */
+  async function writtenAfter(probes: number): Promise<[silence: Stopwatch, write: Stopwatch]> {
+    const silence = new Stopwatch()
     await using pair = await connectedPair()
     const { client } = pair
     client.resume()
-    const silence = new Stopwatch()
     setKeepalive(client, { idle: 1, interval: 1, count: 1 })
-    setUserTimeout(client, 4000)
+    setUserTimeout(client, 1000 * SECONDS)
     unplug(client)
-    await pause(seconds)
+    await until(() => getTcpInfo(client).probes >= probes)
     const write = new Stopwatch()
     client.write('into silence')
     write.started()
@@ -285,11 +298,12 @@ describe.concurrent('a write into silence starts a new clock', () => {
     return [silence, write]
   }
 
-  for (const seconds of [2.5, 3.2]) {
-    test(`written ${seconds} s into it: 4 s from then on, not 4 s from the silence`, async () => {
-      const [silence, write] = await writtenAfter(seconds)
-      write.expectWithin(4, 4.6)
-      silence.expectWithin(seconds + 4, Number.POSITIVE_INFINITY)
+  // The first is sent after a second, as is each that follows.
+  for (const probes of [2, 4]) {
+    test(`written ${probes} s into it: 6 s from then on, not 6 s from the silence`, async () => {
+      const [silence, write] = await writtenAfter(probes)
+      write.expectWithin(SECONDS, SECONDS + 0.6)
+      silence.expectWithin(probes + SECONDS, Number.POSITIVE_INFINITY)
     })
   }
 })

@@ -19,7 +19,7 @@ beforeAll(() => {
   for (const part of ['dist', 'package.json', 'build/Release', 'node_modules/node-gyp-build']) {
     cpSync(join(root, part), join(copy, part), { recursive: true })
   }
-}, 60_000)
+})
 afterAll(() => rmSync(folder, { recursive: true }))
 
 const PRELUDE = `
@@ -529,11 +529,10 @@ describe.concurrent('two copies of the package in one process', () => {
       const connecting = getUserTimeout(socket)
       await once(socket, 'connect')
       const { connectTimeout, userTimeout } = keepalive.planDeadPeerTimeout(20_000, { slowReader: 'end' })
-      const deadline = performance.now() + 5000
-      while (getUserTimeout(socket) !== userTimeout && performance.now() < deadline) await turn()
-      return [connecting === connectTimeout, getUserTimeout(socket) === userTimeout]
+      while (getUserTimeout(socket) !== userTimeout) await turn()
+      return connecting === connectTimeout
     `)
-    expect(answer).toEqual([true, true])
+    expect(answer).toBe(true)
   })
 
   test('an undo of one leaves the other', async () => {

@@ -14,6 +14,4 @@ test.skipIf(withoutOwnNetwork !== '')(
     const [, dead] = /dead peers: (\d+)/.exec(stdout) ?? []
     expect(Number(dead)).toBeGreaterThan(10)
   },
-  // A quarter of a minute; what seems to differ is run again.
-  180_000,
 )

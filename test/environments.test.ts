@@ -59,10 +59,7 @@ const done = (idle: number): Done => ({
   error: 'read ETIMEDOUT',
 })
 
-/** Many starts of Node, and a processor that may have others to serve. */
-const PATIENCE = { timeout: 90_000 }
-
-describe.concurrent('side by side', PATIENCE, () => {
+describe.concurrent('side by side', () => {
   test('the main thread and workers at once, each with its own values', async () => {
     const answers = await answerOf<Done[]>(`
       ${THREADS}${WORK}
@@ -97,7 +94,7 @@ describe.concurrent('side by side', PATIENCE, () => {
   })
 })
 
-describe.concurrent('a worker comes to its end and the process lives', PATIENCE, () => {
+describe.concurrent('a worker comes to its end and the process lives', () => {
   /** Rounds of workers with a watched socket each; how a worker ends is the test's. */
   const rounds = (ends: string, main = '') => `
     ${THREADS}
@@ -165,35 +162,27 @@ describe.concurrent('a worker comes to its end and the process lives', PATIENCE,
   }
 })
 
-test.concurrent(
-  'a hundred workers set, watch and lose peers, and are terminated at random moments',
-  PATIENCE,
-  async () => {
-    const file = join(__dirname, '../lab/dying-workers/run.mjs')
-    const { code, signal, stdout, stderr } = await run([process.execPath, file, '100'])
-    expect({ code, signal, stderr }).toEqual({ code: 0, signal: null, stderr: '' })
-    const { workers, set, told, leaked } = JSON.parse(stdout) as Record<string, number>
-    expect(workers).toBeGreaterThanOrEqual(100)
-    // Some were terminated before they ran, most in the midst of what they are for.
-    expect(set).toBeGreaterThan(200)
-    expect(told).toBeGreaterThan(100)
-    expect(leaked).toBe(0)
-  },
-)
+test.concurrent('a hundred workers set, watch and lose peers, and are terminated at random moments', async () => {
+  const file = join(__dirname, '../lab/dying-workers/run.mjs')
+  const { code, signal, stdout, stderr } = await run([process.execPath, file, '100'])
+  expect({ code, signal, stderr }).toEqual({ code: 0, signal: null, stderr: '' })
+  const { workers, set, told, leaked } = JSON.parse(stdout) as Record<string, number>
+  expect(workers).toBeGreaterThanOrEqual(100)
+  // Some were terminated before they ran, most in the midst of what they are for.
+  expect(set).toBeGreaterThan(200)
+  expect(told).toBeGreaterThan(100)
+  expect(leaked).toBe(0)
+})
 
-test.concurrent(
-  'workers are terminated while they load the binding: the process goes on',
-  PATIENCE,
-  async () => {
-    const file = join(__dirname, 'support', 'terminated-loading.cjs')
-    const { code, signal, stdout, stderr } = await run([process.execPath, file, '200'])
-    expect({ code, signal, stderr }).toEqual({ code: 0, signal: null, stderr: '' })
-    // Else none was in the midst of it.
-    expect((JSON.parse(stdout) as { loaded: number }).loaded).toBeLessThan(200)
-  },
-)
+test.concurrent('workers are terminated while they load the binding: the process goes on', async () => {
+  const file = join(__dirname, 'support', 'terminated-loading.cjs')
+  const { code, signal, stdout, stderr } = await run([process.execPath, file, '200'])
+  expect({ code, signal, stderr }).toEqual({ code: 0, signal: null, stderr: '' })
+  // Else none was in the midst of it.
+  expect((JSON.parse(stdout) as { loaded: number }).loaded).toBeLessThan(200)
+})
 
-describe.concurrent('however it is loaded', PATIENCE, () => {
+describe.concurrent('however it is loaded', () => {
   test('by import and by require, in the main thread and in a worker: one library per thread', async () => {
     const same = `
       const required = require('tcp-keepalive')
@@ -243,15 +232,12 @@ describe.concurrent('however it is loaded', PATIENCE, () => {
         const errors = []
         socket.on('error', ({ message }) => errors.push(message))
         // Either copy alone may have bounded a connect, and it is taken back a little later.
-        const bounds = []
         const library = require('tcp-keepalive')
         for (const copies of [[library], [other], [library, other], [other, library]]) {
           const third = connect(server.address().port, '127.0.0.1')
           for (const { setDeadPeerTimeout } of copies) setDeadPeerTimeout(third, 60_000)
           await once(third, 'connect')
-          const deadline = performance.now() + 5000
-          while (getUserTimeout(third) !== 0 && performance.now() < deadline) await sleep(20)
-          bounds.push(getUserTimeout(third))
+          while (getUserTimeout(third) !== 0) await sleep(20)
           third.destroy()
         }
         // They share what is known of a connection: what one takes back is taken back.
@@ -275,7 +261,7 @@ describe.concurrent('however it is loaded', PATIENCE, () => {
         await new Promise((resolve) => socket.resume().once('close', resolve))
         await new Promise((resolve) => setTimeout(resolve, 200))
         server.close()
-        ;(${done})({ idle, interval, errors, bounds, holds })
+        ;(${done})({ idle, interval, errors, holds })
       })()
     `
     const answer = await answerOf<object[]>(`
@@ -295,7 +281,6 @@ describe.concurrent('however it is loaded', PATIENCE, () => {
       idle: 61,
       interval: 11,
       errors: ['read ETIMEDOUT'],
-      bounds: [0, 0, 0, 0],
       holds: [true, true],
     }
     expect(answer).toEqual([each, each])

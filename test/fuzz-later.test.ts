@@ -16,6 +16,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { PATIENCE, runs, tried } from './support/fuzz.ts'
 import { type Bystanders, bystanders, type State, stateOf } from './support/kernel-state.ts'
 import { type Listening, listen } from './support/listen.ts'
+import { LoopClock } from './support/stopwatch.ts'
 import { argument, recipe, slowReader, value } from './support/whatever.ts'
 
 let beside: Bystanders
@@ -63,11 +64,12 @@ async function connectedState(
   if (socket.pending && !socket.connecting) socket.connect(port, '127.0.0.1')
   await once(socket, 'connect')
   let state = stateOf(socket)
-  const deadline = performance.now() + 5000
-  while (wanted && state.userTimeout !== wanted.userTimeout && performance.now() < deadline) {
+  const clock = new LoopClock()
+  while (wanted && state.userTimeout !== wanted.userTimeout && clock.since() < 5000) {
     await sleep(20)
     state = stateOf(socket)
   }
+  clock.stop()
   socket.destroy()
   return state
 }

@@ -15,5 +15,4 @@ test.skipIf(withoutOwnNetwork !== '')(
     expect(right).toBe(all)
     expect(Number(all)).toBeGreaterThan(40)
   },
-  60_000,
 )

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { answerOf, type Ended, run } from './support/child.ts'
+import { PROCESS_MS } from './support/patience.mts'
 
 const root = join(__dirname, '..')
 const dist = join(root, 'dist')
@@ -73,23 +74,19 @@ const USES = {
 }
 
 describe.concurrent('test files in one process, each with a copy of its own', () => {
-  test.each(Object.entries(USES))(
-    'are forgotten when they are done: %s',
-    async (_, use) => {
-      const files = Object.fromEntries(
-        Array.from({ length: FILES }, (_, i) => [`${i}.test.js`, file(use)]),
-      )
-      const ended = await jest(files, ['--logHeapUsage'])
-      const heaps = [...ended.stderr.matchAll(/(\d+) MB heap size/g)].map(([, mb]) => Number(mb))
-      expect(ended.stderr).toContain(`Tests:       ${FILES} passed`)
-      expect(heaps).toHaveLength(FILES)
-      // The last one is kept, and now and then one more until the next collection.
-      const growth = Math.min(...heaps.slice(-3)) - Math.min(...heaps.slice(1, 4))
-      // Each that was kept would be 8 MB and more.
-      expect(growth / (FILES - 4)).toBeLessThan(2)
-    },
-    120_000,
-  )
+  test.each(Object.entries(USES))('are forgotten when they are done: %s', async (_, use) => {
+    const files = Object.fromEntries(
+      Array.from({ length: FILES }, (_, i) => [`${i}.test.js`, file(use)]),
+    )
+    const ended = await jest(files, ['--logHeapUsage'])
+    const heaps = [...ended.stderr.matchAll(/(\d+) MB heap size/g)].map(([, mb]) => Number(mb))
+    expect(ended.stderr).toContain(`Tests:       ${FILES} passed`)
+    expect(heaps).toHaveLength(FILES)
+    // The last one is kept, and now and then one more until the next collection.
+    const growth = Math.min(...heaps.slice(-3)) - Math.min(...heaps.slice(1, 4))
+    // Each that was kept would be 8 MB and more.
+    expect(growth / (FILES - 4)).toBeLessThan(2)
+  })
 
   test('show no open handle to jest --detectOpenHandles', async () => {
     const ended = await jest({ 'one.test.js': file(USES['setDeadPeerTimeout on one socket']) }, [
@@ -98,7 +95,7 @@ describe.concurrent('test files in one process, each with a copy of its own', ()
     expect(ended.stderr).toContain('Tests:       1 passed')
     expect(ended.stderr).not.toContain('TCPKEEPALIVE')
     expect(ended.stderr).not.toContain('open handle')
-  }, 60_000)
+  })
 })
 
 interface Copies {
@@ -116,22 +113,18 @@ describe.concurrent('hundreds of copies in one process', () => {
   test.each([
     ['of one binary', []],
     ['and as many of the binary', ['binary']],
-  ])(
-    '%s: connections cost what they did, dead peers are noticed',
-    async (_, flags) => {
-      const program = join(support, 'many-copies.cjs')
-      const ended = await run([process.execPath, '--expose-gc', program, '300', ...flags])
-      expect(ended).toMatchObject({ code: 0, signal: null, stderr: '' })
-      const { one, many, before, after, ofFirst, ofLast } = JSON.parse(ended.stdout) as Copies
-      expect({ ofFirst, ofLast }).toEqual({
-        ofFirst: ['read ETIMEDOUT', 'read ETIMEDOUT'],
-        ofLast: ['read ETIMEDOUT', 'read ETIMEDOUT'],
-      })
-      expect(after - before).toBeLessThanOrEqual(1)
-      expect(many / one).toBeLessThan(3)
-    },
-    120_000,
-  )
+  ])('%s: connections cost what they did, dead peers are noticed', async (_, flags) => {
+    const program = join(support, 'many-copies.cjs')
+    const ended = await run([process.execPath, '--expose-gc', program, '300', ...flags])
+    expect(ended).toMatchObject({ code: 0, signal: null, stderr: '' })
+    const { one, many, before, after, ofFirst, ofLast } = JSON.parse(ended.stdout) as Copies
+    expect({ ofFirst, ofLast }).toEqual({
+      ofFirst: ['read ETIMEDOUT', 'read ETIMEDOUT'],
+      ofLast: ['read ETIMEDOUT', 'read ETIMEDOUT'],
+    })
+    expect(after - before).toBeLessThanOrEqual(1)
+    expect(many / one).toBeLessThan(3)
+  })
 })
 
 test.concurrent('what watches is there only while something is watched', async () => {
@@ -210,41 +203,31 @@ describe.concurrent('while a clock is fake, and afterwards, dead peers are notic
       [kind, 'early'],
       [kind, 'late'],
     ]),
-  )(
-    '%s, loaded %s',
-    async (kind, when) => {
-      const ended = await run([process.execPath, '--no-warnings', program, kind, when])
-      expect(ended).toMatchObject({ code: 0, signal: null, stderr: '' })
-      expectReal(JSON.parse(ended.stdout) as FakeClock)
-    },
-    60_000,
-  )
+  )('%s, loaded %s', async (kind, when) => {
+    const ended = await run([process.execPath, '--no-warnings', program, kind, when])
+    expect(ended).toMatchObject({ code: 0, signal: null, stderr: '' })
+    expectReal(JSON.parse(ended.stdout) as FakeClock)
+  })
 
-  test.each([false, true])(
-    'jest.useFakeTimers, loaded late: %s',
-    async (late) => {
-      const install = `() => {
+  test.each([false, true])('jest.useFakeTimers, loaded late: %s', async (late) => {
+    const install = `() => {
       jest.useFakeTimers()
       return { advance: (ms) => jest.advanceTimersByTime(ms), uninstall: () => jest.useRealTimers() }
     }`
-      const source = `
+    const source = `
       const { writeFileSync } = require('node:fs')
       const { run } = require(${JSON.stringify(program)})
       test('a test', async () => {
         process.stdout.write('<' + JSON.stringify(await run(${install}, ${late})) + '>')
-      }, 50_000)
+      }, ${PROCESS_MS})
     `
-      const ended = await jest({ 'fake.test.js': source }, [])
-      expect(ended).toMatchObject({ code: 0, signal: null })
-      expectReal(JSON.parse(/<(.*)>/.exec(ended.stdout)?.[1] ?? '') as FakeClock)
-    },
-    80_000,
-  )
+    const ended = await jest({ 'fake.test.js': source }, [])
+    expect(ended).toMatchObject({ code: 0, signal: null })
+    expectReal(JSON.parse(/<(.*)>/.exec(ended.stdout)?.[1] ?? '') as FakeClock)
+  })
 
-  test.each([false, true])(
-    'vi.useFakeTimers, loaded late: %s',
-    async (late) => {
-      const source = `
+  test.each([false, true])('vi.useFakeTimers, loaded late: %s', async (late) => {
+    const source = `
       import { createRequire } from 'node:module'
       import { writeFileSync } from 'node:fs'
       import { test, vi } from 'vitest'
@@ -255,24 +238,22 @@ describe.concurrent('while a clock is fake, and afterwards, dead peers are notic
       }
       test('a test', async () => {
         process.stdout.write('<' + JSON.stringify(await run(install, ${late})) + '>')
-      }, 50_000)
+      }, ${PROCESS_MS})
     `
-      const ended = await inFolder({ 'fake.test.mjs': source }, (folder) => {
-        mkdirSync(join(folder, 'node_modules'))
-        symlinkSync(join(root, 'node_modules', 'vitest'), join(folder, 'node_modules', 'vitest'))
-        const bin = join(root, 'node_modules', 'vitest', 'vitest.mjs')
-        // What this vitest sets is not for that one.
-        const names = Object.keys(process.env).filter((name) => name.startsWith('VITEST'))
-        return run([process.execPath, bin, 'run', '--root', folder], {
-          cwd: folder,
-          env: Object.fromEntries(names.map((name) => [name, undefined])),
-        })
+    const ended = await inFolder({ 'fake.test.mjs': source }, (folder) => {
+      mkdirSync(join(folder, 'node_modules'))
+      symlinkSync(join(root, 'node_modules', 'vitest'), join(folder, 'node_modules', 'vitest'))
+      const bin = join(root, 'node_modules', 'vitest', 'vitest.mjs')
+      // What this vitest sets is not for that one.
+      const names = Object.keys(process.env).filter((name) => name.startsWith('VITEST'))
+      return run([process.execPath, bin, 'run', '--root', folder], {
+        cwd: folder,
+        env: Object.fromEntries(names.map((name) => [name, undefined])),
       })
-      expect(ended).toMatchObject({ code: 0, signal: null })
-      expectReal(JSON.parse(/<(\{.*\})>/.exec(ended.stdout)?.[1] ?? '') as FakeClock)
-    },
-    80_000,
-  )
+    })
+    expect(ended).toMatchObject({ code: 0, signal: null })
+    expectReal(JSON.parse(/<(\{.*\})>/.exec(ended.stdout)?.[1] ?? '') as FakeClock)
+  })
 })
 
 describe.concurrent('register loads no module that the program has not asked for', () => {

@@ -156,10 +156,11 @@ describe.concurrent('a connect that the kernel does not bound', () => {
     const socket = connect(silent.port, '127.0.0.1')
     setDeadPeerTimeout(socket, 2000)
     const begin = performance.now()
+    const failed = once(socket, 'error')
     await once(socket, 'connectionAttempt')
     await sleep(0)
     await withoutConnectTimeout(socket)
-    const [ours] = (await once(socket, 'error')) as [NodeJS.ErrnoException]
+    const [ours] = (await failed) as [NodeJS.ErrnoException]
     expect(performance.now() - begin).toBeGreaterThan(1800)
     expect(performance.now() - begin).toBeLessThan(6000)
     expect(fieldsOf(ours)).toEqual(fieldsOf(error))
@@ -184,15 +185,17 @@ describe.concurrent('a connect that the kernel does not bound', () => {
         ]),
     })
     setDeadPeerTimeout(socket, 2000)
+    const failed = once(socket, 'connectionAttemptFailed')
+    const connected = once(socket, 'connect')
     await once(socket, 'connectionAttempt')
     await sleep(0)
     await withoutConnectTimeout(socket)
-    const [address, , , error] = await once(socket, 'connectionAttemptFailed')
+    const [address, , , error] = await failed
     expect([address, error.message]).toEqual([
       '127.0.0.1',
       `connect ETIMEDOUT 127.0.0.1:${silent.port}`,
     ])
-    await once(socket, 'connect')
+    await connected
     expect(socket.remoteAddress).toBe('::1')
     socket.destroy()
     server.close()

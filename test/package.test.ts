@@ -9,7 +9,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { basename, join, relative } from 'node:path'
+import { basename, join, posix, relative } from 'node:path'
 import { rolldown } from 'rolldown'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { run } from './support/child.ts'
@@ -72,14 +72,18 @@ beforeAll(async () => {
   const tarballs = [packed, dependency].map(({ filename }) => join(work, filename))
   const flags = ['--offline', '--ignore-scripts', '--no-audit', '--no-fund', '--no-update-notifier']
   await succeed(['npm', 'install', ...flags, ...tarballs], app)
-}, 60_000)
+})
 
 describe('the tarball', () => {
   test('has the build, the binaries and the papers, and nothing else', () => {
     const kinds = [
       /^package\.json$/,
-      /^(README|CHANGELOG|SECURITY)\.md$/,
+      /^(README|CHANGELOG|CONTRIBUTING|SECURITY)\.md$/,
       /^LICENSE$/,
+      /^register\.js$/,
+      /^docs\/(api\/)?[a-z-]+\.md$/i,
+      /^docs\/[a-z-]+\.svg$/,
+      /^examples\/[a-z-]+\.mjs$/,
       /^dist\/([a-z0-9-]+\/)*[a-z0-9-]+\.(js|d\.ts)$/,
       /^prebuilds\/[a-z0-9-]+\/[a-z0-9.-]+\.node$/,
     ]
@@ -87,7 +91,7 @@ describe('the tarball', () => {
     expect(files).toEqual(
       expect.arrayContaining(['package.json', 'LICENSE', `prebuilds/${host}/tcp-keepalive.node`]),
     )
-    const papers = ['README.md', 'CHANGELOG.md', 'SECURITY.md']
+    const papers = ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md']
     for (const paper of papers) {
       expect(files.includes(paper), paper).toBe(existsSync(join(work, 'staged', paper)))
     }
@@ -110,6 +114,20 @@ describe('the tarball', () => {
     }
   })
 
+  test.each(['README.md', 'CHANGELOG.md', 'SECURITY.md', 'docs/production.md'])(
+    'the links of %s lead to what is in it',
+    (name) => {
+      const text = readFileSync(join(installed, name), 'utf8')
+      const targets = Array.from(text.matchAll(/\]\(([^)\s#]+)/g), ([, target]) => String(target))
+        .filter((target) => !/^[a-z]+:/.test(target))
+        .map((target) => posix.join(posix.dirname(name), target))
+        // The tests are proof for who has a clone; the package has none.
+        .filter((target) => !target.startsWith('test/'))
+      expect(targets.filter((target) => !files.includes(target))).toEqual([])
+      if (name === 'README.md') expect(targets.length).toBeGreaterThan(5)
+    },
+  )
+
   test('runs nothing when it is installed', () => {
     const { scripts, dependencies } = JSON.parse(
       readFileSync(join(installed, 'package.json'), 'utf8'),
@@ -120,6 +138,51 @@ describe('the tarball', () => {
     // npm runs node-gyp for a package with a binding.gyp, script or not.
     expect(existsSync(join(installed, 'binding.gyp'))).toBe(false)
     expect(Object.keys(dependencies)).toEqual(['node-gyp-build'])
+  })
+})
+
+describe('the check before a release', () => {
+  const MANIFEST = {
+    version: '1.2.3',
+    homepage: 'https://git.example/them/tcp-keepalive#readme',
+    repository: { type: 'git', url: 'git+https://git.example/them/tcp-keepalive.git' },
+    bugs: { url: 'https://git.example/them/tcp-keepalive/issues' },
+  }
+  const CHANGES = '# Changelog\n\n## 1.2.3 (2030-01-31)\n'
+
+  async function check(manifest: object, changes = CHANGES) {
+    const folder = mkdtempSync(join(work, 'release-'))
+    writeFileSync(join(folder, 'package.json'), JSON.stringify(manifest))
+    writeFileSync(join(folder, 'CHANGELOG.md'), changes)
+    const script = join(root, 'scripts', 'release-check.mjs')
+    const { code, stderr } = await run([process.execPath, script, folder])
+    return { code, problems: stderr.split('\n').slice(0, -1) }
+  }
+
+  test('passes what is filled in', async () => {
+    expect(await check(MANIFEST)).toEqual({ code: 0, problems: [] })
+  })
+
+  test('refuses addresses that are placeholders or absent, each by its name', async () => {
+    const { code, problems } = await check({
+      ...MANIFEST,
+      homepage: 'https://github.com/OWNER/tcp-keepalive#readme',
+      repository: undefined,
+    })
+    expect(code).toBe(1)
+    expect(problems).toEqual([
+      expect.stringContaining('repository.url is absent'),
+      expect.stringContaining('homepage is https://github.com/OWNER/'),
+    ])
+  })
+
+  test('refuses a version that is not in the changelog with its date', async () => {
+    for (const changes of ['# Changelog\n', CHANGES.replace('2030-01-31', 'unreleased')]) {
+      expect(await check(MANIFEST, changes)).toMatchObject({
+        code: 1,
+        problems: [expect.stringContaining('CHANGELOG.md')],
+      })
+    }
   })
 })
 
@@ -182,6 +245,44 @@ describe.concurrent('the installed package', () => {
        console.log(Object.keys(required).filter((name) => required[name] !== imported[name]))`,
     )
     expect(ended).toEqual({ ...CLEAN, stdout: '[]\n' })
+  })
+
+  describe('register, loaded before a program', () => {
+    const absolute = join(installed, 'register')
+    const flags: [string, string[]][] = [
+      ['by its name', ['--require', 'tcp-keepalive/register']],
+      ['by an absolute path', ['--require', absolute]],
+      ['by an absolute path with its extension', ['--require', `${absolute}.js`]],
+    ]
+    // Before, any --import on Node 20 loses messages of workers: here there are none.
+    flags.push(['imported by an absolute path', ['--import', `${absolute}.js`]])
+    test.each(flags)('%s', async (what, flag) => {
+      // A name is looked for from the working directory, a path is not.
+      const cwd = what === 'by its name' ? app : work
+      const program = join(app, 'registered.cjs')
+      writeFileSync(
+        program,
+        `const { connect, createServer } = require('node:net')
+         const { getKeepalive } = require('tcp-keepalive')
+         const server = createServer().listen(0, '127.0.0.1', () => {
+           const socket = connect(server.address().port, '127.0.0.1', () => {
+             console.log(getKeepalive(socket).idle)
+             process.exit()
+           })
+         })`,
+      )
+      const ended = await run([process.execPath, ...flag, program], { cwd })
+      expect(ended).toEqual({ ...CLEAN, stdout: '27\n' })
+    })
+
+    test('in NODE_OPTIONS, also for a child in another folder', async () => {
+      const program = "require('node:child_process').execFileSync(process.execPath, ['-e', '0'])"
+      const options = (value: string) => ({ cwd: work, env: { NODE_OPTIONS: value } })
+      const command = [process.execPath, '-e', program]
+      expect(await run(command, options(`--require ${absolute}`))).toEqual({ ...CLEAN, stdout: '' })
+      const named = await run(command, options('--require tcp-keepalive/register'))
+      expect(named.stderr).toContain("Cannot find module 'tcp-keepalive/register'")
+    })
   })
 
   test('shows its package.json, and no file that is not exported', async () => {

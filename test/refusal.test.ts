@@ -54,7 +54,7 @@ describe.concurrent('afterwards', () => {
       const error = thrownBy(() => unplug(near))
       obey()
       far.write('still here')
-      const arrived = await Promise.race([once(near, 'data'), sleep(1000)])
+      const arrived = await once(near, 'data')
       return [{ code: error.code, syscall: error.syscall, arrived: String(arrived) }]
     `)
     expect(rows).toEqual([{ code: 'EPERM', syscall: 'setsockopt', arrived: 'still here' }])

@@ -23,5 +23,4 @@ test.skipIf(!onLinux)(
     expect(counts.readBack).toBeGreaterThan(10_000)
     expect(code).toBe(0)
   },
-  90_000,
 )

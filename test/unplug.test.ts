@@ -4,6 +4,7 @@ import type { AddressInfo, Socket } from 'node:net'
 import { unplug } from 'tcp-keepalive/testing'
 import { describe, expect, test, vi } from 'vitest'
 import { connectedPair, type PairOptions } from './support/pair.ts'
+import { PROCESS_MS } from './support/patience.mts'
 
 const SOCKETS: [string, PairOptions][] = [
   ['IPv4', { family: 4 }],
@@ -24,7 +25,7 @@ function inbox(socket: Socket): { text: string } {
 }
 
 async function arrives(box: { text: string }, text: string): Promise<void> {
-  await vi.waitFor(() => expect(box.text).toBe(text), { timeout: 10_000, interval: 20 })
+  await vi.waitFor(() => expect(box.text).toBe(text), { timeout: PROCESS_MS, interval: 20 })
 }
 
 for (const [name, options] of SOCKETS) {

@@ -11,7 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { setUserTimeout } from 'tcp-keepalive'
 import { unplug } from 'tcp-keepalive/testing'
 import { describe, expect, test } from 'vitest'
-import { closed, DEATHS, stall } from './support/death.ts'
+import { closed, DEATHS, stall, stalled } from './support/death.ts'
 import { listen } from './support/listen.ts'
 import { connectedPair, type Pair, type PairOptions } from './support/pair.ts'
 
@@ -24,11 +24,17 @@ async function pairWith(reader: Reader, options: PairOptions = {}): Promise<Pair
   if (reader === 'read') {
     pair.client.resume()
     pair.accepted.write('ready')
-    await sleep(50)
+    await once(pair.client, 'data')
   } else {
     await stall(pair.client, pair.accepted)
   }
   return pair
+}
+
+/** Until so much has been read to its last byte, or nobody reads any more. */
+async function settled(reader: Reader, socket: Socket, size: number): Promise<void> {
+  if (reader === 'unread') await stalled(socket)
+  else while (socket.bytesRead < size) await sleep(20)
 }
 
 /** What can be seen of an error, the places in Node's own sources left out. */
@@ -106,7 +112,7 @@ describe.concurrent('streams', () => {
         },
       })
       const ended = new Promise<unknown>((resolve) => pipeline(pair.client, target, resolve))
-      await sleep(300)
+      await settled(reader, pair.client, 4 << 20)
       DEATHS.idle(pair.client)
       const error = await ended
       return [seen(error), error === pair.client.errored, target.destroyed]
@@ -125,7 +131,7 @@ describe.concurrent('streams', () => {
           if (reader === 'unread') await closed(pair.client)
         }
       })().catch(seen)
-      await sleep(300)
+      await settled(reader, pair.client, 4 << 20)
       DEATHS.idle(pair.client)
       return await iteration
     })
@@ -225,7 +231,7 @@ describe.concurrent("AsyncLocalStorage's store inside 'error'", () => {
     await once(client, 'connect')
     if (!beforeConnect) set()
     if (reader === 'read') store.run('reader', () => client.resume())
-    await sleep(300)
+    await settled(reader, client, 4 << 20)
     return storeInError(client)
   }
 
@@ -262,7 +268,7 @@ describe.concurrent("AsyncLocalStorage's store inside 'error'", () => {
       peer.write(Buffer.alloc(4 << 20))
       const [socket] = (await once(server, 'connection')) as [Socket]
       if (reader === 'read') socket.resume()
-      await sleep(300)
+      await settled(reader, socket, 4 << 20)
       const result = await storeInError(socket)
       peer.destroy()
       return result

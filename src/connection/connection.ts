@@ -19,7 +19,7 @@ import {
 } from '../node/hooks.js'
 import type { TcpHandle } from '../node/internals.js'
 import { define } from '../node/internals.js'
-import { loop, type Watched } from '../node/loop.js'
+import { type Watched, watcher } from '../node/watcher.js'
 import { merge } from '../options/merge.js'
 import { LEAVE, type Settings, UNTOUCHED } from '../options/settings.js'
 import { COUNT, IDLE, INTERVAL, RTO_MAX, USER_TIMEOUT } from '../options/socket-options.js'
@@ -92,9 +92,9 @@ export class Connection implements HandleHooks, Watched {
   }
 
   static at(handle: TcpHandle, socket: Socket | undefined): Connection {
-    const hooked = hook() !== undefined
     const known = Connection.of(handle)
     if (known !== undefined && !known.closed) return known
+    const hooked = hook() !== undefined
     const connection = new Connection(handle, socket === undefined ? socket : unproxied(socket))
     hang(handle, connection)
     if (!hooked) hookForeign(handle, connection)
@@ -115,7 +115,7 @@ export class Connection implements HandleHooks, Watched {
   private watch(): void {
     this.context ??= newContext()
     const descriptor = openDescriptor(this.handle)
-    const result = loop().watch(descriptor, this)
+    const result = watcher().watch(descriptor, this)
     if (result < 0) {
       debug('descriptor %d is not watched: %d', descriptor, result)
       return
@@ -128,7 +128,7 @@ export class Connection implements HandleHooks, Watched {
     if (this.closed) return
     this.closed = true
     this.context?.emitDestroy()
-    if (this.ticket !== 0) loop().unwatch(this.descriptor, this)
+    if (this.ticket !== 0) watcher().unwatch(this.descriptor, this)
     this.ticket = 0
     this.slot?.remove(this)
     this.slot = undefined
@@ -291,7 +291,7 @@ export class Connection implements HandleHooks, Watched {
       error = Math.max(0, error)
     }
     const again = (): void => this.settle(reader, notBefore, concluded && !isReset(error), error)
-    loop().after(now < notBefore + AT_WORK_MS ? LOOK_MS : 10 * LOOK_MS, again)
+    watcher().after(now < notBefore + AT_WORK_MS ? LOOK_MS : 10 * LOOK_MS, again)
   }
 
   /** Whether Node has nothing left to deliver, and no consumer may still hold some of it. */

@@ -7,9 +7,9 @@ import type { TcpHandle } from '../node/internals.js'
 import type { Settings } from '../options/settings.js'
 
 /**
- * The message of the channel `tcp-keepalive:dead-peer` of `node:diagnostics_channel`:
- * published once per connection that this library had set and the kernel gave up,
- * when it is closed with that error.
+ * What `onDeadPeer` and the channel `tcp-keepalive:dead-peer` of `node:diagnostics_channel`
+ * publish, once for each connection that this library had set and that closes with a dead
+ * peer's error.
  */
 export interface DeadPeerMessage {
   /** The socket that ends; its `'error'` follows. */
@@ -38,7 +38,8 @@ interface Closing {
   readonly settings: Settings
 }
 
-const deadPeers = channel('tcp-keepalive:dead-peer')
+export const DEAD_PEER_CHANNEL = 'tcp-keepalive:dead-peer'
+const deadPeers = channel(DEAD_PEER_CHANNEL)
 
 /** To be called when a handle closes, while it still has its descriptor. */
 export function publishDeadPeer({ handle, socket, settings }: Closing): void {

@@ -10,7 +10,7 @@ import { hostDefaults, type SystemDefaults } from '../kernel/system-defaults.js'
 import { native } from '../native.js'
 import { openDescriptor } from '../node/descriptor.js'
 import type { TcpHandle } from '../node/internals.js'
-import { loop } from '../node/loop.js'
+import { watcher } from '../node/watcher.js'
 import { NO_VALUES } from '../options/settings.js'
 import { write } from '../options/write.js'
 import type { Connection } from './connection.js'
@@ -35,7 +35,7 @@ class Slot {
   constructor(period: number, now: number) {
     this.period = period
     slots.set(period, this)
-    this.cancel = loop().after(period * SWEEP_PERIOD - now, () => lookAt(this))
+    this.cancel = watcher().after(period * SWEEP_PERIOD - now, () => lookAt(this))
   }
 
   remove(connection: Connection): void {
@@ -88,7 +88,7 @@ function lookAt(slot: Slot): void {
   if (slots.get(slot.period) === slot) slots.delete(slot.period)
   const batch = takeBatch(slot)
   // Its turn comes whatever the program's part of this one does.
-  if (slot.connections.size > 0) loop().after(0, () => lookAt(slot))
+  if (slot.connections.size > 0) watcher().after(0, () => lookAt(slot))
   concludeAbout(batch)
 }
 

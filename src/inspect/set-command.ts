@@ -4,7 +4,7 @@ import { BlockList, isIP } from 'node:net'
 import { SocketOptionError } from '../errors.js'
 import { deadPeerPlan, MIN_DEAD_PEER_TIMEOUT, nothingPlanned } from '../kernel/plan.js'
 import type { SystemDefaults } from '../kernel/system-defaults.js'
-import { type Settings, settingsWith } from '../options/settings.js'
+import { NO_VALUES, type Settings } from '../options/settings.js'
 import { MAX_COUNT, MAX_MILLISECONDS, MAX_SECONDS } from '../options/socket-options.js'
 import { isMistaken, MAX_INTERVAL } from '../options/units.js'
 import { writeTo } from '../options/write.js'
@@ -280,7 +280,7 @@ function settingsFrom(parsed: Parsed, host: SystemDefaults): Settings {
   if (ms !== undefined) {
     const plan = ms === 0 ? nothingPlanned('end', host) : deadPeerPlan(ms, 'end', host)
     const { idle, interval, count, userTimeout } = plan
-    return settingsWith({ idle, interval, count, userTimeout, keepalive: ms === 0 ? 0 : 1 })
+    return { ...NO_VALUES, idle, interval, count, userTimeout, keepalive: ms === 0 ? 0 : 1 }
   }
   const keepalive = {
     idle: seconds(parsed, 'idle', MAX_SECONDS),
@@ -291,7 +291,7 @@ function settingsFrom(parsed: Parsed, host: SystemDefaults): Settings {
   }
   const isOn = what.some((option) => option !== 'user-timeout')
   const set = Object.entries(keepalive).filter(([, value]) => value !== undefined)
-  return settingsWith({ ...Object.fromEntries(set), ...(isOn ? { keepalive: 1 } : {}) })
+  return { ...NO_VALUES, ...Object.fromEntries(set), ...(isOn ? { keepalive: 1 } : {}) }
 }
 
 /** 0 restores the default. */

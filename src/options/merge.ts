@@ -1,37 +1,41 @@
 /** Settings over earlier settings. */
-import { LEAVE, NO_VALUES, type Settings, UNTOUCHED, type Values } from './settings.js'
+import { LEAVE, NO_VALUES, type Settings, UNTOUCHED } from './settings.js'
 
-const NAMES = Object.keys(NO_VALUES) as (keyof Values)[]
+const NAMES = Object.keys(NO_VALUES) as (keyof Settings)[]
 
-/** Later settings over earlier ones. */
+/** Later settings over earlier ones. Written out: a loop over names takes as long as the system calls. */
 export function merge(earlier: Settings, later: Settings): Settings {
-  if (earlier === UNTOUCHED) return later
-  if (changesNothing(earlier, later)) return earlier
-  const values: Record<keyof Values, number> = { ...earlier }
-  // A user timeout that is set on its own bounds the connect as well.
-  if (later.userTimeout >= 0) values.connectTimeout = later.connectTimeout
-  for (const name of NAMES) if (later[name] >= 0) values[name] = later[name]
-  return values
+  if (earlier === UNTOUCHED || earlier === later) return later
+  return {
+    userTimeout: over(earlier.userTimeout, later.userTimeout),
+    rtoMax: over(earlier.rtoMax, later.rtoMax),
+    idle: over(earlier.idle, later.idle),
+    interval: over(earlier.interval, later.interval),
+    count: over(earlier.count, later.count),
+    keepalive: over(earlier.keepalive, later.keepalive),
+    // A user timeout that is set on its own bounds the connect as well.
+    connectTimeout:
+      later.userTimeout >= 0
+        ? later.connectTimeout
+        : over(earlier.connectTimeout, later.connectTimeout),
+    silence: over(earlier.silence, later.silence),
+    locked: over(earlier.locked, later.locked),
+  }
 }
 
-/** A program sets the same again and again. */
-function changesNothing(earlier: Settings, later: Settings): boolean {
-  if (later.userTimeout >= 0 && later.connectTimeout !== earlier.connectTimeout) return false
-  for (const name of NAMES) {
-    if (later[name] >= 0 && later[name] !== earlier[name]) return false
-  }
-  return true
+function over(earlier: number, later: number): number {
+  return later >= 0 ? later : earlier
 }
 
 /** Earlier settings, but for what later ones have set. */
 export function without(earlier: Settings, later: Settings): Settings {
-  const values: Record<keyof Values, number> = { ...merge(earlier, later) }
+  const values: Record<keyof Settings, number> = { ...merge(earlier, later) }
   for (const name of NAMES) if (later[name] >= 0) values[name] = LEAVE
   return values
 }
 
 /** What these settings change, for people to read. */
-export function touched(settings: Settings): Partial<Values> {
+export function touched(settings: Settings): Partial<Settings> {
   return Object.fromEntries(
     NAMES.filter((name) => settings[name] >= 0).map((name) => [name, settings[name]]),
   )

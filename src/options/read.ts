@@ -10,7 +10,7 @@ import { refusalError } from './write.js'
 /** The open descriptor of a socket, at the moment of use: a remembered one is soon another socket's. */
 export function descriptorOf(socket: Socket, option: SocketOptionName): number {
   if (!(socket instanceof Socket)) {
-    throw invalidType('the socket', 'a net.Socket', socket, socketAdvice(socket))
+    throw invalidType('the socket', 'a net.Socket', socket, socketAdvice(socket, true))
   }
   if (socket.destroyed) throw socketClosed()
   const handle = handleOf(socket)

@@ -42,8 +42,11 @@ export interface KeepaliveOptions {
   keepAliveInitialDelay?: never
 }
 
-/** Checked numbers, as they cross into native code. A negative number leaves that option as it is. */
-export interface Values {
+/**
+ * Checked numbers, as they cross into native code. A negative number leaves its option unchanged.
+ * Nobody changes them any more, so that one object may serve many sockets.
+ */
+export interface Settings {
   /** Milliseconds, once connected. */
   readonly userTimeout: number
   /** Milliseconds: the host's own bound, given back. Another would shorten a connect; that is the sweep's to write. */
@@ -64,14 +67,11 @@ export interface Values {
   readonly locked: number
 }
 
-/** Values that nobody changes any more, so that one object may serve many sockets. */
-export type Settings = Values
-
 /** Leaves an option as it is. */
 export const LEAVE = -1
 
 /** Every option left alone. */
-export const NO_VALUES: Values = {
+export const NO_VALUES: Settings = {
   userTimeout: LEAVE,
   rtoMax: LEAVE,
   idle: LEAVE,
@@ -86,13 +86,8 @@ export const NO_VALUES: Values = {
 /** Nothing set. */
 export const UNTOUCHED: Settings = { ...NO_VALUES }
 
-/** Settings with these values, and the other options left alone. */
-export function settingsWith(some: Partial<Values>): Settings {
-  return { ...NO_VALUES, ...some }
-}
-
 /** The values for a socket that has still to be connected: the user timeout is the connect's. */
-export function forConnect(settings: Settings): Values {
+export function forConnect(settings: Settings): Settings {
   const { connectTimeout, userTimeout } = settings
   return {
     ...settings,
@@ -102,8 +97,8 @@ export function forConnect(settings: Settings): Values {
   }
 }
 
-const ON: Settings = settingsWith({ keepalive: 1, locked: 1 })
-const OFF: Settings = settingsWith({ keepalive: 0, locked: 1 })
+const ON: Settings = { ...NO_VALUES, keepalive: 1, locked: 1 }
+const OFF: Settings = { ...NO_VALUES, keepalive: 0, locked: 1 }
 
 const FIELDS = ['idle', 'interval', 'count']
 
@@ -125,13 +120,14 @@ export function keepaliveSettings(options: unknown, call: Call = callOfSetter): 
     if (Object.prototype.toString.call(options) !== '[object Object]') throw notOptions(options)
     return ON
   }
-  const settings = settingsWith({
+  const settings = {
+    ...NO_VALUES,
     idle: seconds('idle', given, call),
     interval: seconds('interval', given, call),
     count: probes(count, call),
     keepalive: 1,
     locked: 1,
-  })
+  }
   warnOfIdle(settings.idle)
   return settings
 }
@@ -160,7 +156,7 @@ export function userTimeoutSettings(ms: unknown): Settings {
         `while data is outstanding is given up. If ${ms} seconds are meant, write ${ms * 1000}.`,
     )
   }
-  return settingsWith({ userTimeout: ms })
+  return { ...NO_VALUES, userTimeout: ms }
 }
 
 function notOptions(value: unknown): TypeError {

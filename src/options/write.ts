@@ -4,7 +4,7 @@ import { SocketOptionError, unavailable } from '../errors.js'
 import { decodeRefusal, native } from '../native.js'
 import { openDescriptor } from '../node/descriptor.js'
 import type { TcpHandle } from '../node/internals.js'
-import { LEAVE, type Settings, type Values } from './settings.js'
+import { LEAVE, type Settings } from './settings.js'
 import {
   COUNT,
   IDLE,
@@ -17,11 +17,11 @@ import {
 } from './socket-options.js'
 
 /** Writes the values to a handle's descriptor. */
-export function write(handle: TcpHandle, values: Values): void {
+export function write(handle: TcpHandle, values: Settings): void {
   writeTo(openDescriptor(handle), values)
 }
 
-export function writeTo(descriptor: number, values: Values): void {
+export function writeTo(descriptor: number, values: Settings): void {
   const binding = native()
   const { integers } = binding
   integers[USER_TIMEOUT] = values.userTimeout

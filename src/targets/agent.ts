@@ -6,7 +6,7 @@ import { handleOf } from '../node/handle.js'
 import { define } from '../node/internals.js'
 import { merge } from '../options/merge.js'
 import type { Settings } from '../options/settings.js'
-import { orDestroy } from './own-settings.js'
+import { orDestroy } from './after-write.js'
 import { applyToSocket } from './socket.js'
 
 type Created = (error: Error | null, socket?: unknown) => void

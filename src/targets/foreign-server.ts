@@ -4,7 +4,7 @@ import { serverNotOnPort } from '../errors.js'
 import { merge } from '../options/merge.js'
 import { type Settings, UNTOUCHED } from '../options/settings.js'
 import { firstOption } from '../options/write.js'
-import { orDestroy } from './own-settings.js'
+import { orDestroy } from './after-write.js'
 import { applyToSocket } from './socket.js'
 
 const servers = new WeakMap<Server, Settings>()

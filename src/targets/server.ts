@@ -11,7 +11,7 @@ import { isTcpHandle, listenerOf, onAccepting, onListened } from '../node/listen
 import { merge, touched } from '../options/merge.js'
 import { type Settings, UNTOUCHED } from '../options/settings.js'
 import { firstOption, write } from '../options/write.js'
-import { seeEmitted } from './emitted.js'
+import { seeEmitted } from './emit-connection.js'
 
 /** What was set on a server, for as long as it lives, whether it listens or not. */
 interface ServerState extends ServerHooks {

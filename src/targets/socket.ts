@@ -7,7 +7,8 @@ import type { TcpHandle } from '../node/internals.js'
 import { socketOf } from '../node/internals.js'
 import { forConnect, type Settings, UNTOUCHED } from '../options/settings.js'
 import { firstOption, writeTo } from '../options/write.js'
-import { connectBegan, OwnSettings, orDestroy, takeEffect } from './own-settings.js'
+import { connectBegan, orDestroy, takeEffect } from './after-write.js'
+import { OwnSettings } from './own-settings.js'
 
 /** Sets a socket now, or the moment it has a descriptor. */
 export function applyToSocket(socket: Socket, settings: Settings): void {

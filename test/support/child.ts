@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
+import { PROCESS_MS } from './patience.mts'
 
 const root = join(__dirname, '..', '..')
 
@@ -32,7 +33,7 @@ export async function run(
   {
     env = {},
     cwd = root,
-    timeout,
+    timeout = PROCESS_MS,
   }: {
     env?: NodeJS.ProcessEnv | undefined
     cwd?: string

@@ -1,11 +1,11 @@
 /** Real deaths of sockets that nobody reads, and when the kernel decided on them. */
 import { type EventEmitter, once } from 'node:events'
 import type { Socket } from 'node:net'
-import { performance } from 'node:perf_hooks'
 import { setImmediate as immediate, setTimeout as sleep } from 'node:timers/promises'
 import { getTcpInfo, setKeepalive, setUserTimeout } from 'tcp-keepalive'
 import { unplug } from 'tcp-keepalive/testing'
 import { expect } from 'vitest'
+import { LoopClock } from './stopwatch.ts'
 
 export interface Death {
   errors: NodeJS.ErrnoException[]
@@ -20,22 +20,6 @@ export interface Death {
   delay: number
 }
 
-/**
- * A clock that stands still while other processes have the processor: between two
- * looks 10 ms go by at most. A socket is told late on a machine that is busy with
- * other tests, and no library can help that.
- */
-class LoopClock {
-  now = 0
-  #last = performance.now()
-
-  tick(): void {
-    const now = performance.now()
-    this.now += Math.min(now - this.#last, 10)
-    this.#last = now
-  }
-}
-
 /** Follows a socket to its `'close'`, asking the kernel every five milliseconds. */
 export async function deathOf(socket: Socket): Promise<Death> {
   const errors: NodeJS.ErrnoException[] = []
@@ -44,8 +28,7 @@ export async function deathOf(socket: Socket): Promise<Death> {
   let ended = false
   const clock = new LoopClock()
   socket.on('error', (error) => {
-    clock.tick()
-    told = clock.now
+    told = clock.since()
     // No look came in between: the event loop was held up.
     if (Number.isNaN(decided)) decided = told
     errors.push(error)
@@ -54,12 +37,12 @@ export async function deathOf(socket: Socket): Promise<Death> {
     ended = true
   })
   const timer = setInterval(() => {
-    clock.tick()
     if (decided > 0 || socket.destroyed || getTcpInfo(socket).state !== 'CLOSE') return
-    decided = clock.now
+    decided = clock.since()
   }, 5)
   const [hadError] = (await closed(socket)) as [boolean]
   clearInterval(timer)
+  clock.stop()
   // A second 'error' would be late by some turns.
   await sleep(150)
   return { errors, hadError, ended, delay: told - decided }

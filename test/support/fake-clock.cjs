@@ -8,15 +8,16 @@
  */
 const { once } = require('node:events')
 const net = require('node:net')
+const { LoopClock } = require('./loop-clock.cjs')
 
 // Before anybody fakes them.
-const { setTimeout: later, clearTimeout: cancel } = globalThis
+const { setTimeout: later } = globalThis
 const { setInterval: every, clearInterval: stop } = globalThis
 const { bigint: clock } = process.hrtime
 
 const MS = 2000
-/** A dead peer is due after two seconds; the rest is for a machine that is busy. */
-const PATIENCE_MS = 9000
+/** A dead peer is due after two seconds. */
+const LATEST_MS = 9000
 const MINUTE_MS = 60_000
 
 async function listening(onconnection) {
@@ -39,19 +40,14 @@ async function two(server, library) {
   return { inFlight: await open(server, library), unread }
 }
 
-/** How each ends: the error, or that there was none. */
+/** How each ends: the error. */
 async function deaths({ inFlight, unread }, { unplug }) {
-  const end = (socket) => {
-    return new Promise((resolve) => {
-      const timer = later(() => {
-        resolve(`no error for ${PATIENCE_MS} ms`)
-        socket.destroy()
-      }, PATIENCE_MS)
-      socket.on('error', ({ message }) => {
-        resolve(message)
-        cancel(timer)
-      })
+  const clock = new LoopClock()
+  const end = async (socket) => {
+    const message = await new Promise((resolve) => {
+      socket.on('error', (error) => resolve(error.message))
     })
+    return clock.since() < LATEST_MS ? message : `${message}, late`
   }
   unplug(inFlight)
   unplug(unread)

@@ -1,5 +1,6 @@
 /** How much random input there is: a share of it in `npm test`, as much as is asked for in `npm run lab -- fuzz`. */
 import { expect } from 'vitest'
+import { TEST_MS } from './patience.mts'
 import { OfTheCaller } from './whatever.ts'
 
 const { FUZZ_CASES, FUZZ_CALLS, FUZZ_SEED } = process.env
@@ -17,7 +18,7 @@ export const runs = (share: number): { numRuns: number; seed: number } => ({
   seed: SEED,
 })
 /** Milliseconds for a property. */
-export const PATIENCE: number = 30_000 + 3 * CASES
+export const PATIENCE: number = TEST_MS + 3 * CASES
 
 const CODES = [
   'ERR_INVALID_ARG_TYPE',

@@ -223,7 +223,7 @@ function openAgain() {
 }
 
 function isRightKind({ name, args: [first] }) {
-  if (name === 'now' || name === 'shut') return true
+  if (name === 'now' || name === 'capabilities' || name === 'shut') return true
   if (name === 'open') return typeof first === 'function'
   // Newer versions of Node-API take shared memory for an ArrayBuffer.
   if (name === 'sweep') return first instanceof ArrayBuffer || first instanceof SharedArrayBuffer

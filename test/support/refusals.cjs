@@ -88,7 +88,7 @@ async function refuseEach(call, scene) {
     }
   }
   // What is closed here is closed at the other end a little later, also what was open before.
-  for (let looks = 0; descriptors() > before && looks < 100; looks++) await sleep(10)
+  for (let looks = 0; descriptors() > before && looks < 1000; looks++) await sleep(10)
   leaked += Math.max(0, descriptors() - before)
   return rows
 }

@@ -1,25 +1,32 @@
-/** How long the kernel took, seen from a machine that is busy with other tests. */
+/** How long the kernel took, seen from a machine that may be busy with anything. */
+import { createRequire } from 'node:module'
 import { performance } from 'node:perf_hooks'
 import { expect } from 'vitest'
+
+/** See loop-clock.cjs, which processes of tests use as well. */
+export interface LoopClock {
+  since(from?: number): number
+  stop(): void
+}
+export const { LoopClock } = createRequire(__filename)('./loop-clock.cjs') as {
+  LoopClock: new () => LoopClock
+}
 
 /** Seconds. The kernel's timers are never early (but for a tick), and a little late. */
 const EARLY = 0.1
 const LATE = 0.6
-const TICK_MS = 10
 
 /**
  * The kernel's clock starts somewhere between the making of a stopwatch and its
- * `started()`; the event loop may be held up while it ends. A verdict is too early
- * or too late only if it is so wherever in between those lie.
+ * `started()`. A verdict is too early or too late only if it is so wherever in between
+ * that lies. Early is early on any machine; how late it is, is counted in turns of the
+ * event loop (`LoopClock`).
  */
 export class Stopwatch {
   readonly #earliest = performance.now()
+  readonly #clock = new LoopClock()
   #latest = this.#earliest
   #stopped = Number.NaN
-  #ticks: [before: number, last: number] = [this.#earliest, this.#earliest]
-  readonly #timer = setInterval(() => {
-    this.#ticks = [this.#ticks[1], performance.now()]
-  }, TICK_MS)
 
   /** What starts the kernel's clock has been done. */
   started(): void {
@@ -28,14 +35,14 @@ export class Stopwatch {
 
   stop(): void {
     this.#stopped = performance.now()
-    clearInterval(this.#timer)
+    this.#clock.stop()
   }
 
-  /** Seconds, from and to. */
-  expectWithin(from: number, to = from): void {
-    expect(this.#stopped - this.#earliest).toBeGreaterThan(1000 * (from - EARLY))
-    // For as long as the loop stood still nobody could be told.
-    const heldUp = Math.max(0, this.#stopped - this.#ticks[0] - 2 * TICK_MS)
-    expect(this.#stopped - heldUp - this.#latest).toBeLessThan(1000 * (to + LATE))
+  /** Seconds, from and to; and by how much it may be early and late. */
+  expectWithin(from: number, to = from, { early = EARLY, late = LATE } = {}): void {
+    expect(this.#stopped - this.#earliest).toBeGreaterThan(1000 * (from - early))
+    const due = this.#latest + 1000 * to
+    const seen = `seen ${this.#stopped - due} ms after it was due; of these, in turns of the event loop`
+    expect(this.#clock.since(due), seen).toBeLessThan(1000 * late)
   }
 }

@@ -8,6 +8,7 @@ import type { Duplex } from 'node:stream'
 import type { TLSSocket, Server as TlsServer } from 'node:tls'
 import {
   type DeadPeerError,
+  type DeadPeerMessage,
   getKeepalive,
   getUserTimeout,
   type InspectedConnection,
@@ -17,6 +18,7 @@ import {
   isDeadPeerError,
   type KeepaliveOptions,
   type KeepaliveSettings,
+  onDeadPeer,
   SocketOptionError,
   type SocketOptionName,
   setKeepalive,
@@ -193,6 +195,24 @@ if (unknown instanceof SocketOptionError) {
   // @ts-expect-error
   unknown.changed.push('TCP_KEEPIDLE')
 }
+
+// ------------------------------------------------------------- dead peers
+
+const stop: () => void = onDeadPeer((message) => {
+  same<typeof message, DeadPeerMessage>(true)
+  same<typeof message.error, DeadPeerError>(true)
+  same<typeof message.socket, Socket>(true)
+  same<typeof message.remotePort, number | undefined>(true)
+})
+void stop
+onDeadPeer(() => {})
+onDeadPeer(async ({ error }) => error.code)
+// @ts-expect-error It is told of every connection.
+onDeadPeer(socket, () => {})
+// @ts-expect-error
+onDeadPeer()
+// @ts-expect-error The channel's name is no part of it.
+onDeadPeer((_message: DeadPeerMessage, name: string) => void name)
 
 // ------------------------------------------------------------- the rest
 

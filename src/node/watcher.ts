@@ -13,7 +13,7 @@ export interface Watched {
   ended(ticket: number): void
 }
 
-export interface Loop {
+export interface Watcher {
   /** Whether connections can be watched in this runtime. */
   readonly watches: boolean
   /** Runs the task after so many milliseconds, or never once the function returned was called. It keeps no process alive. */
@@ -26,14 +26,14 @@ export interface Loop {
 type Binding = Pick<Native, 'open' | 'shut' | 'watch' | 'setTimer' | 'now'>
 
 /** Bun aborts the process when an add-on calls into libuv, and Deno's descriptors do not last. */
-export function loop(): Loop {
+export function watcher(): Watcher {
   if (!IS_NODE) return withoutLibuv
-  const ours = shared('loop', onLibuv, native().binding)
+  const ours = shared('watcher', onLibuv, native().binding)
   return ours.watches ? ours : withoutLibuv
 }
 
 /** See `shared` for why this function uses nothing but its parameter. */
-function onLibuv(binding: Binding): Loop {
+function onLibuv(binding: Binding): Watcher {
   const IDLE_MS = 1000
   /** By descriptor, which are small numbers. */
   const watched: (Watched | undefined)[] = []
@@ -118,7 +118,7 @@ function onLibuv(binding: Binding): Loop {
 /** Before a test can replace it. */
 const { setTimeout, clearTimeout } = globalThis
 
-const withoutLibuv: Loop = {
+const withoutLibuv: Watcher = {
   watches: false,
   after(ms, task) {
     const timer = setTimeout(task, ms).unref()

@@ -7,7 +7,8 @@ import { define, socketOf } from '../node/internals.js'
 import { merge, without } from '../options/merge.js'
 import { type Settings, UNTOUCHED } from '../options/settings.js'
 import { write } from '../options/write.js'
-import { OwnSettings, orDestroy, takeEffect } from './own-settings.js'
+import { orDestroy, takeEffect } from './after-write.js'
+import { OwnSettings } from './own-settings.js'
 import { applyToSocket } from './socket.js'
 
 /** What a server gives to its connections. */

@@ -11,7 +11,8 @@ import type { TcpHandle } from '../node/internals.js'
 import { merge } from '../options/merge.js'
 import { forConnect, NO_VALUES, type Settings } from '../options/settings.js'
 import { write } from '../options/write.js'
-import { boundConnect, connectBegan, logConnect, OwnSettings, takeEffect } from './own-settings.js'
+import { boundConnect, connectBegan, logConnect, takeEffect } from './after-write.js'
+import { OwnSettings } from './own-settings.js'
 
 export interface Defaults {
   settingsFor(socket: Socket, request: ConnectRequest): Settings | undefined

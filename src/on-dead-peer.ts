@@ -1,0 +1,48 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { DEAD_PEER_CHANNEL, type DeadPeerMessage } from './connection/dead-peer-channel.js'
+import { invalidType, refuseMore } from './errors.js'
+
+/**
+ * Calls `listener` once for each connection of this process that ends because its peer is dead,
+ * whatever set it: a setter of this library, `installDefaults`, or `tcp-keepalive/register`.
+ * Made for logs and metrics, which also see the connections of drivers that hide their sockets.
+ *
+ * The call comes as the connection closes, before the socket's `'error'`, also where Node found
+ * the error itself and where a connect failed. Resets, refused connects and connections that
+ * this library has not set are not reported.
+ *
+ * The messages are those of the channel `tcp-keepalive:dead-peer` of `node:diagnostics_channel`.
+ * So what a listener throws does not affect the socket or other listeners: it is an uncaught
+ * exception on the next tick, which ends a process that has no handler for it.
+ *
+ * Side effects: none on any socket. A listener does not keep the process running. A worker
+ * has listeners of its own.
+ *
+ * @param listener Is called with one `DeadPeerMessage`, synchronously.
+ * @returns A function that stops the calls. Later calls of it do nothing.
+ * @throws {TypeError} ERR_INVALID_ARG_TYPE: not a function; ERR_INVALID_ARG_VALUE: too many
+ * arguments.
+ * @platform All.
+ * @see docs/production.md for alerts and metrics
+ *
+ * @example
+ * const stop = onDeadPeer(({ error, remoteAddress, remotePort }) => {
+ *   console.warn(`${remoteAddress}:${remotePort} is dead: ${error.code}`)
+ * })
+ * stop()
+ */
+export function onDeadPeer(listener: (message: DeadPeerMessage) => void): () => void {
+  if (typeof listener !== 'function') {
+    const advice = 'It is called for every connection: its message says which socket.'
+    throw invalidType('the listener', 'a function', listener, advice)
+  }
+  if (arguments.length > 1) {
+    refuseMore('onDeadPeer(listener)', 1, arguments, 'onDeadPeer(({ error }) => log(error))')
+  }
+  // A subscriber of its own for each call, so that one call's end is not another's.
+  const subscriber = (message: unknown) => listener(message as DeadPeerMessage)
+  subscribe(DEAD_PEER_CHANNEL, subscriber)
+  return () => {
+    unsubscribe(DEAD_PEER_CHANNEL, subscriber)
+  }
+}
