@@ -38,9 +38,10 @@ const TICK = 1000 / hz
 
 /**
  * The probes of each tick. `begins` has when each connection is made, `idles` its idle time;
- * while the network is `away`, nothing is answered. Times in milliseconds.
+ * while the network is `away`, nothing is answered, and of the probes of one tick no more than
+ * `answered` are. Times in milliseconds.
  */
-function simulate({ begins, idles, interval, count, away = [0, 0], until }) {
+function simulate({ begins, idles, interval, count, away = [0, 0], answered = Infinity, until }) {
   const probes = new Map()
   const wheel = Array.from({ length: Math.ceil(until / TICK) })
   const last = Float64Array.from(begins)
@@ -56,6 +57,7 @@ function simulate({ begins, idles, interval, count, away = [0, 0], until }) {
   for (let tick = 0; tick < wheel.length; tick++) {
     const now = tick * TICK
     const isAway = now >= away[0] && now < away[1]
+    let left = isAway ? 0 : answered
     for (const i of wheel[tick] ?? []) {
       const silent = now - last[i]
       if (silent < idles[i]) {
@@ -68,7 +70,7 @@ function simulate({ begins, idles, interval, count, away = [0, 0], until }) {
       }
       probes.set(tick, (probes.get(tick) ?? 0) + 1)
       unanswered[i]++
-      if (!isAway) {
+      if (left-- > 0) {
         last[i] = now
         unanswered[i] = 0
       }
@@ -92,6 +94,8 @@ function most(probes, from, to, width) {
   return Math.max(0, ...sums.values())
 }
 
+const JITTERS = [0, 0.1, 0.25]
+const inPercent = (jitter) => (jitter === 0 ? 'no jitter' : `± ${jitter * 100} %`)
 const MILLION = 1_000_000
 const rounded = (number) => Number(number.toPrecision(2)).toLocaleString('en')
 /** A probe and its answer on Ethernet, each way: headers of 20, 20 and 12 bytes, preamble and gap. */
@@ -145,7 +149,7 @@ function simulation() {
   ]
   const rows = []
   for (const [title, { spread, away }] of events) {
-    for (const jitter of [0, 0.1, 0.25]) {
+    for (const jitter of JITTERS) {
       const random = generator(seed)
       const begins = Array.from({ length: connections }, () => random() * spread)
       // The kernel takes whole seconds.
@@ -167,7 +171,7 @@ function simulation() {
         most(probes, ...late, TICK),
       ]
       const cells = figures.map((each) => rounded(each * scale))
-      rows.push([title, jitter === 0 ? 'none' : `± ${jitter * 100} %`, ...cells, ended])
+      rows.push([title, inPercent(jitter), ...cells, ended])
     }
   }
   const mean = rounded(MILLION / idleSeconds)
@@ -188,7 +192,29 @@ function simulation() {
       rows,
       'llrrrrr',
     ),
+    `On loopback a processor keeps ${BACKLOG} packets waiting (\`net.core.netdev_max_backlog\`) and drops the others. Of connections that are set in one moment, and whose timers run on one processor, that ends so many live ones:`,
+    loopback(),
   ].join('\n\n')
+}
+
+/** net.core.netdev_max_backlog: so many packets wait on one processor for the loopback device. */
+const BACKLOG = 1000
+
+/** Set in one moment, on loopback and on one processor: what a tick sends beyond the backlog is lost. */
+function loopback() {
+  const { idle, interval, count } = planDeadPeerTimeout(ms)
+  const endedOf = (size, jitter) => {
+    const random = generator(seed)
+    const begins = new Array(size).fill(0)
+    const idles = begins.map(() => 1000 * Math.round(idle * (1 + jitter * (2 * random() - 1))))
+    const limits = { interval: 1000 * interval, count, answered: BACKLOG, until: 12_000 * idle }
+    return simulate({ begins, idles, ...limits }).ended.toLocaleString('en')
+  }
+  const rows = [5000, 10_000, 20_000, 50_000].map((size) => [
+    size.toLocaleString('en'),
+    ...JITTERS.map((jitter) => endedOf(size, jitter)),
+  ])
+  return table(['connections', ...JITTERS.map(inPercent)], rows, 'rrrr')
 }
 
 /** Probes that this namespace has sent. */
@@ -263,6 +289,32 @@ async function beside(port, outage) {
   })
 }
 
+/** All set in one moment: more probes than the backlog of the loopback device takes. */
+async function atOnce(port) {
+  const [idle, interval, count] = [5, 1, 4]
+  const sockets = []
+  let ended = 0
+  while (sockets.length < 6000) {
+    const some = Array.from({ length: 200 }, () => connect(port, '127.0.0.1'))
+    for (const socket of some) socket.on('error', () => ended++)
+    await Promise.all(some.map((socket) => once(socket, 'connect')))
+    sockets.push(...some)
+  }
+  const before = counted()
+  for (const socket of sockets) setKeepalive(socket.resume(), { idle, interval, count })
+  const until = 14_000
+  await sleep(until)
+  const idles = sockets.map(() => idle * 1000)
+  const limits = { interval: interval * 1000, count, answered: BACKLOG, until }
+  const model = simulate({ begins: idles.map(() => 0), idles, ...limits })
+  const sent = [...model.probes.values()].reduce((sum, each) => sum + each, 0)
+  const title = '6,000, set in one moment to 5, 1, 4'
+  return [
+    [title, 'simulated', sent, Math.max(...model.probes.values()), model.ended],
+    [title, 'counted by the kernel', counted() - before, '–', ended],
+  ]
+}
+
 async function real() {
   execFileSync('ip', ['link', 'set', 'lo', 'up'])
   const server = createServer((socket) => socket.resume().on('error', () => {}))
@@ -273,6 +325,7 @@ async function real() {
   const rows = []
   for (const outage of [0, interval * 1000 * (count - 1)])
     rows.push(...(await beside(port, outage)))
+  rows.push(...(await atOnce(port)))
   return [
     `${COUNT.toLocaleString('en')} real connections, made within ${SPREAD / 1000} s; what comes within 100 ms, afterwards:`,
     table(['', '', 'probes', 'most at once', 'ended'], rows, 'llrrr'),

@@ -3,6 +3,7 @@
 import { once } from 'node:events'
 import { connect, createServer } from 'node:net'
 
+process.on('disconnect', () => process.exit())
 const [, , address, port, count = 0] = process.argv
 const sockets = []
 while (sockets.length < count) {
@@ -28,7 +29,6 @@ const commands = {
   },
 }
 process.on('message', ({ command }) => process.send({ result: commands[command]() }))
-process.on('disconnect', () => process.exit())
 if (port === undefined) {
   const server = createServer((socket) => sockets.push(socket.resume().on('error', () => {})))
   server.listen({ port: 0, host: address, backlog: 4096 }, () =>

@@ -74,6 +74,8 @@ async function compare([plain, set], count, what, ms, atLeast) {
     set.measured.ask('measure', time),
   ])
   const figures = [without.percent, having.percent, having.percent - without.percent]
+  const ended = await set.measured.ask('ended')
+  if (ended > 0) throw new Error(`${ended} live connections of ${count} were ended.`)
   const delays = [without, having].map(({ delay }) => `${delay.toFixed(0)} ms`)
   const row = [
     thousands(count),
