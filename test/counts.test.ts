@@ -187,9 +187,10 @@ describe.runIf(process.platform === 'linux')('per call', () => {
       })`)
     expect(crossings.watch).toBe(COUNT)
     expect(crossings.sweep).toBe(looked.length)
-    // The first look is three batches; what follows may be divided between periods.
-    expect(Math.max(...looked)).toBe(1000)
-    expect(looked.filter((count) => count === 1000).length).toBeGreaterThanOrEqual(2)
+    // The first look is some full batches and a rest; what follows may be divided between periods.
+    const batch = Math.max(...looked)
+    expect(batch).toBeLessThan(COUNT / 2)
+    expect(looked.filter((count) => count === batch).length).toBeGreaterThanOrEqual(2)
   })
 
   test('bytes left behind, the result aside', async () => {
