@@ -61,7 +61,7 @@ ${results.map(differences).join('\n')}
 - TCP_INFO has \`receiveWindowBytes\` since 6.2, \`sendWindowBytes\` since 5.4.
 - The user timeout ends a live peer that does not read since 5.11. So it does on 5.10.46, whose stable series has that change.
 - Up to Node 22 a reset behind unread data is \`read ECONNRESET\`, and not an end, where the data ends with a whole read of 64 KiB. That
-  is plain Node's doing, and comes more often where the kernel's segments are as large.
+  is plain Node's doing, and was seen without this library on 6.1.
 - A connect's first retransmissions are a second apart since 6.5 (\`tcp_syn_linear_timeouts\`): 131 s without a user
   timeout, 127 s before.
 `
