@@ -86,7 +86,9 @@ for (const [way, set] of Object.entries(ways)) {
       })
     }
 
-    test('its window is closed, and then it dies', async () => {
+    // Without TCP_RTO_MAX_MS six probes, which double their distance, must go unanswered.
+    const isLate = way.includes("'keep'") && systemDefaults().rtoMax === undefined
+    test.skipIf(isLate)('its window is closed, and then it dies', async () => {
       await using pair = await connectedPair({ prepare: set })
       const open = await closeWindow(pair)
       unplug(pair.client)

@@ -57,9 +57,11 @@ ${results.map(differences).join('\n')}
 ## What is known to differ
 
 - TCP_RTO_MAX_MS came with Linux 6.15. Before, a peer that dies behind a closed window is
-  [noticed later](detection.md#before-linux-615), and a plan's \`rtoMax\` is \`null\`.
+  [noticed later](detection.md#before-linux-615), and a plan's \`rtoMax\` is \`null\`. The tests of it are the ones skipped.
 - TCP_INFO has \`receiveWindowBytes\` since 6.2, \`sendWindowBytes\` since 5.4.
-- The user timeout ends a live peer that does not read since 5.11; on 5.10 it is kept as long as it answers.
+- The user timeout ends a live peer that does not read since 5.11. So it does on 5.10.46, whose stable series has that change.
+- Up to Node 22 a reset behind unread data is \`read ECONNRESET\`, and not an end, where the data ends with a whole read of 64 KiB. That
+  is plain Node's doing, and was seen without this library on 6.1.
 - A connect's first retransmissions are a second apart since 6.5 (\`tcp_syn_linear_timeouts\`): 131 s without a user
   timeout, 127 s before.
 `
