@@ -129,7 +129,7 @@ function tableOf(results) {
 
 const INTRODUCTION = `# When a silent peer is an error
 
-The table compares what the kernel's rules predict (\`detectionTime\`, src/kernel/rules.ts) with what was measured.
+The tables below compare what the kernel's rules predict (\`detectionTime\`, src/kernel/rules.ts) with what was measured.
 
 *keepalive 2/1/3* is \`{ idle: 2, interval: 1, count: 3 }\`, *user timeout* is in milliseconds,
 *dead peer 5000 'keep'* is \`setDeadPeerTimeout(socket, 5000, { slowReader: 'keep' })\`.
