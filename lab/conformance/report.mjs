@@ -180,7 +180,7 @@ Two clocks run while data is outstanding. Either ends a connection after 85 % of
   was stuck before is still stuck, six retransmission timeouts must have passed.
 
 A probe is unanswered when its answer is overdue: the round-trip time plus four times its deviation or
-200 ms has passed since the look that found the probe sent. (With an \`ms\` of 2300 or less, a peer that dies behind
+200 ms has passed since the look that noticed the probe. (With an \`ms\` of 2300 or less, a peer that dies behind
 a window that has long been closed is therefore noticed up to 1.3 s after \`ms\`.)
 
 ### Before Linux 6.15
