@@ -1,4 +1,4 @@
-// What a release must not go out with: `npm run release:check`, before the tag and again where
+// What a release must not go out with: `node scripts/release-check.mjs`, before the tag and again where
 // it is published.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -64,7 +64,7 @@ const RANGES: Record<string, readonly [least: number, greatest: number]> = {
   rtoMax: [1000, 120_000],
   silence: [0, MAX_MILLISECONDS],
 }
-const OF_A_PLAN = new Set(['enabled', 'ms', 'slowReader', 'detection'])
+const OF_A_PLAN = new Set(['enabled', 'ms', 'slowReader', 'survivesOutage', 'detection'])
 
 function checkedSettings(settings: object): DetectionSettings {
   for (const field of Object.keys(settings)) {

@@ -177,6 +177,21 @@ describe.concurrent('setDeadPeerTimeout', () => {
     },
   )
 
+  test('an idle connection survives an outage that is shorter than the plan says, begun right before the first probe', async () => {
+    await using pair = await connectedPair()
+    const { client } = pair
+    const { idle, survivesOutage } = setDeadPeerTimeout(client, 20_000)
+    expect(survivesOutage).toBe(8000)
+    await sleep(1000 * idle - 200 - getTcpInfo(client).lastAckReceivedMs)
+    const plugIn = unplug(client)
+    await sleep((survivesOutage as number) - 2000)
+    expect(getTcpInfo(client).probes).toBeGreaterThan(4)
+    plugIn()
+    await sleep(4000)
+    expect(client.destroyed).toBe(false)
+    expect(getTcpInfo(client)).toMatchObject({ state: 'ESTABLISHED', probes: 0 })
+  })
+
   test('0 takes everything back, and Node sets keepalive again', async () => {
     await using pair = await connectedPair()
     const before = { ...getKeepalive(pair.client), enabled: false }

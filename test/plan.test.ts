@@ -261,6 +261,17 @@ describe("slowReader 'end'", () => {
   })
 })
 
+test.each([
+  [2000, 0],
+  [6000, 2000],
+  [60_000, 24_000],
+  [300_000, 112_000],
+])('%i ms: a healthy idle connection survives an outage of %i ms', (ms, outage) => {
+  for (const slowReader of ['keep', 'end'] as const) {
+    expect(deadPeerPlan(ms, slowReader, NEW).survivesOutage).toBe(outage)
+  }
+})
+
 test('a plan is frozen plain data', () => {
   const plan = deadPeerPlan(30_000, 'keep', NEW)
   expect(JSON.parse(JSON.stringify(plan))).toEqual(plan)

@@ -1,5 +1,6 @@
 /** `slowReader: 'keep'` where the peer's window has closed upon data in flight. */
 import { join } from 'node:path'
+import { systemDefaults } from 'tcp-keepalive'
 import { describe, expect, test } from 'vitest'
 import { run } from './support/child.ts'
 import { ownNetwork, withoutOwnNetwork } from './support/own-network.ts'
@@ -47,7 +48,11 @@ describe.skipIf(withoutOwnNetwork !== '')(`stuck data${withoutOwnNetwork}`, () =
     expect(await fate('5-7', 0, 8500, ['--require', before615])).toBe('alive')
   })
 
-  test.concurrent('a peer that answers no more is ended', async () => {
-    expect(await fate('6-99', 0, 8000)).toBe('read ETIMEDOUT')
-  })
+  // Before Linux 6.15 six retransmissions must go unanswered, which takes minutes.
+  test.concurrent.skipIf(systemDefaults().rtoMax === undefined)(
+    'a peer that answers no more is ended',
+    async () => {
+      expect(await fate('6-99', 0, 8000)).toBe('read ETIMEDOUT')
+    },
+  )
 })

@@ -15,7 +15,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs'
-import { cpus, release, tmpdir, totalmem } from 'node:os'
+import { cpus, loadavg, release, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { folderOf, installAlternatives } from '../alternatives/index.mjs'
 import { median } from '../support/median.mjs'
@@ -26,12 +26,7 @@ const here = import.meta.dirname
 const root = join(here, '../..')
 const quick = process.argv.includes('--quick')
 const RUNS = quick ? 1 : 5
-// As many descriptors as this user may have; each end holds one per connection.
-const LIMIT = 'ulimit -n 65536 2>/dev/null || ulimit -n $(ulimit -Hn)'
-const descriptors = Number(execFileSync('sh', ['-c', `${LIMIT}; ulimit -n`], { encoding: 'utf8' }))
-const most = Math.min(20_000, Math.floor((descriptors - 500) / 500) * 500)
-const SIZES = quick ? [1000] : [1000, 5000, most]
-
+const began = loadavg()[0]
 installAlternatives()
 const work = mkdtempSync(join(tmpdir(), 'tcp-keepalive-bench-'))
 process.on('exit', () => rmSync(work, { recursive: true, force: true }))
@@ -234,33 +229,9 @@ function start(names) {
   }
 }
 
-// ---------------------------------------------------------------- many sockets
-
-async function many(size) {
-  const { port, stop } = await helper('hold')
-  const args = [
-    '-c',
-    `${LIMIT}; exec "$@"`,
-    'sh',
-    process.execPath,
-    'scale.mjs',
-    String(size),
-    port,
-  ]
-  const child = spawn('sh', args, { cwd: here, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
-  const [answer] = await Promise.race([once(child, 'message'), once(child, 'exit')])
-  stop()
-  if (typeof answer !== 'object') throw new Error(`${size} sockets: ended with ${answer}`)
-  addAll(`many ${size}`, answer)
-  await new Promise((resolve) =>
-    child.exitCode === null ? child.once('exit', resolve) : resolve(),
-  )
-}
-
 // ---------------------------------------------------------------- all of it
 
 const starting = install()
-const heapFlags = ['--min-semi-space-size=128', '--max-semi-space-size=128']
 const mapped = spawnSync(process.execPath, [join(app, 'mapped.cjs')], { encoding: 'utf8' })
 const broke = []
 async function attempt(name, action) {
@@ -278,12 +249,7 @@ for (let run = 1; run <= RUNS; run++) {
   await attempt('accepting', accepting)
   await attempt('connecting', connecting)
   await attempt('loading', () => start(starting))
-  await attempt('garbage', () => addAll('garbage', node(...heapFlags, 'garbage.mjs', 'heap')))
-  await attempt('growth', () => addAll('growth', node('garbage.mjs', 'process')))
-  for (const size of SIZES) {
-    say(`  ${size} sockets`)
-    await attempt(`${size} sockets`, () => many(size))
-  }
+  await attempt('growth', () => addAll('growth', node('growth.mjs')))
 }
 const counts = { none: undefined, setKeepalive: undefined }
 for (const way of Object.keys(counts)) {
@@ -297,7 +263,7 @@ const { text, chart } = report({
   counts,
   broke: [...new Set(broke)],
   runs: RUNS,
-  sizes: SIZES,
+  load: [began, loadavg()[0]],
   nativeAtLoad: mapped.stdout.trim() === 'true',
   machine: {
     cpu: cpus()[0]?.model ?? 'unknown processor',

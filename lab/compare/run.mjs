@@ -1,6 +1,6 @@
 // npm run lab -- compare [--check | --write]: tries what this library does in every other way
-// there is, on real sockets, and prints the table of the README. --check fails where the
-// README's differs, --write writes it there. NODE20, NODE24 and NODE26 may name binaries;
+// there is, on real sockets, and prints the table of docs/comparison.md. --check fails where the
+// it differs, --write writes it there. NODE20, NODE24 and NODE26 may name binaries;
 // otherwise npx fetches them. Needs Linux, python3 (the witness) and a C++ compiler (sockopt).
 import { spawn } from 'node:child_process'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -142,23 +142,23 @@ const foot = `By \`npm run lab -- compare\` on Linux ${release().split('-')[0]} 
 const text = [compared, '', foot].join('\n')
 console.log(text)
 
-const README = join(root, 'README.md')
+const PAGE = join(root, 'docs', 'comparison.md')
 const PART = /(<!-- compare -->\n)([\s\S]*?)(<!-- compared -->)/
-const readme = readFileSync(README, 'utf8')
+const page = readFileSync(PAGE, 'utf8')
 if (process.argv.includes('--write')) {
   writeFileSync(
-    README,
-    readme.replace(PART, (_, begin, __, end) => `${begin}${text}\n${end}`),
+    PAGE,
+    page.replace(PART, (_, begin, __, end) => `${begin}${text}\n${end}`),
   )
 }
 if (process.argv.includes('--check')) {
   const there =
-    readme
+    page
       .match(PART)?.[2]
       .split('\n')
       .filter((each) => each.startsWith('|')) ?? []
   const lines = compared.split('\n')
   const differing = lines.filter((each, index) => each !== there[index])
-  for (const each of differing) console.error(`README.md differs: ${each}`)
+  for (const each of differing) console.error(`docs/comparison.md differs: ${each}`)
   if (differing.length > 0 || there.length !== lines.length) process.exitCode = 1
 }

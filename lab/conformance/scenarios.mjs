@@ -14,6 +14,7 @@ import { expiry } from '../../dist/kernel/timers.js'
 import { UNTOUCHED } from '../../dist/options/settings.js'
 import { apply } from '../../dist/targets/apply.js'
 import { unplug } from '../../dist/testing.js'
+import { LoopClock } from '../../test/support/loop-clock.cjs'
 import { TOO_MUCH } from '../support/namespace.mjs'
 import { isStuck, set, until, windowCloses } from '../support/socket.mjs'
 
@@ -80,12 +81,26 @@ export async function run(row, ground) {
   const result = await Promise.race([failed, observe(row)])
   if (result) {
     const { error, at } = result
-    return { predicted, measured: at - start, error: `${error.code}, ${error.syscall}` }
+    return {
+      predicted,
+      measured: at - start,
+      late: clock.since(start + predicted),
+      error: `${error.code}, ${error.syscall}`,
+    }
   }
   const alive = row.state.endsWith('alive') ? await stillWorks(socket, peer) : undefined
   socket.destroy()
   peer?.destroy()
   return { predicted, alive, observed: performance.now() - start }
+}
+
+/** What the process is late by because others have the processor is not the kernel's. */
+const clock = new LoopClock()
+
+/** When the peer's last segment came: keepalive counts from there. */
+function lastHeard(socket) {
+  const { lastAckReceivedMs, lastDataReceivedMs } = getTcpInfo(socket)
+  return performance.now() - Math.min(lastAckReceivedMs, lastDataReceivedMs)
 }
 
 function sendEvery(peer, seconds) {
@@ -113,7 +128,7 @@ async function stillWorks(socket, peer) {
 const STATES = {
   async idle({ row, socket, path }) {
     unplug(socket)
-    return { start: performance.now(), predicted: predict(row.set, path).idle }
+    return { start: lastHeard(socket), predicted: predict(row.set, path).idle }
   },
 
   async 'in flight'({ row, socket, path }) {
@@ -136,7 +151,7 @@ const STATES = {
     socket.end()
     await until(() => getTcpInfo(socket).state === 'FIN_WAIT2')
     unplug(socket)
-    return { start: performance.now(), predicted: predict(row.set, path).idle }
+    return { start: lastHeard(socket), predicted: predict(row.set, path).idle }
   },
 
   async 'our end in flight'({ row, socket, path }) {
@@ -148,7 +163,7 @@ const STATES = {
   async 'they have ended, idle'({ row, socket, peer, path }) {
     await theyEnd(socket, peer)
     unplug(socket)
-    return { start: performance.now(), predicted: predict(row.set, path).idle }
+    return { start: lastHeard(socket), predicted: predict(row.set, path).idle }
   },
 
   async 'they have ended, in flight'({ row, socket, peer, path }) {
@@ -241,7 +256,12 @@ async function runClosedUponData(row, ground) {
   const { ms, rtoMax } = row.set
   const predicted = ms ? stuckTime(ms, stuck, rto, srtt) : twiceTheBound(rtoMax, row.rtt)
   if (!error) return { predicted, observed: performance.now() - start }
-  return { predicted, measured: at - start, error: `${error.code}, ${error.syscall}` }
+  return {
+    predicted,
+    measured: at - start,
+    late: clock.since(start + predicted),
+    error: `${error.code}, ${error.syscall}`,
+  }
 }
 
 /**

@@ -70,8 +70,6 @@ Made by \`npm run lab -- hostile\` on ${where}: ${right} of ${results.length} ro
 Every path is a TUN device with a forwarder (lab/support/link.py); every host is a network namespace.
 ${links}
 
-<a id="what-loss-a-time-survives"></a>
-
 ## Which loss a time survives
 
 The connection of a live peer is timed out when every probe is unanswered. With a loss of *p* each way, a probe is

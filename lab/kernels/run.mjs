@@ -139,6 +139,8 @@ function guestScript() {
   ].join('\n')
 }
 
+let guest
+
 async function boot(suite) {
   const { kernel, modules } = fetchKernel(suite)
   const shared = join(work, `${suite}-work`)
@@ -155,7 +157,7 @@ async function boot(suite) {
     'con=null',
     'con0=fd:0,fd:1',
   ]
-  const guest = spawn(
+  guest = spawn(
     kernel,
     [...line, `init=${init}`, `project=${root}`, `work=${shared}`, `modules=${modules}`],
     {
@@ -215,17 +217,19 @@ function summaryOf(name, { code, passed, skipped, failed, problem, lines }) {
   ].join('\n')
 }
 
-/** A guest's processes are the host's memory maps, many of them. */
+/** A guest's memory maps are the host's, many of them. */
 const MAPS = '/proc/sys/vm/max_map_count'
 const maps = readFileSync(MAPS, 'utf8').trim()
-const results = []
-try {
-  if (Number(maps) < 1_048_576) writeFileSync(MAPS, '1048576')
-  for (const suite of SUITES) results.push(await boot(suite))
-} finally {
+process.on('exit', () => {
+  guest?.kill('SIGKILL')
   writeFileSync(MAPS, maps)
   rmSync(work, { recursive: true, force: true })
-}
+})
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1))
+if (Number(maps) < 1_048_576) writeFileSync(MAPS, '1048576')
+
+const results = []
+for (const suite of SUITES) results.push(await boot(suite))
 if (only === undefined && tests === undefined)
   writeFileSync(join(root, 'docs/kernels.md'), document(results, release()))
 else writeFileSync(join(tmpdir(), `kernels-${only ?? 'all'}.json`), JSON.stringify(results))

@@ -48,6 +48,13 @@ export interface DeadPeerPlan {
    * which needs no sweep.
    */
   readonly silence: number
+  /**
+   * **Milliseconds**: an outage of the path that is shorter ends no healthy idle connection, whenever
+   * it begins, because one keepalive probe at least goes out after it. A longer one may.
+   * `null` where keepalive is off. With data in flight it is about four tenths of `ms`: the next
+   * retransmission may be as far away as the outage was long.
+   */
+  readonly survivesOutage: number | null
   /** When a silent peer is an error, by the kernel's rules, without the path's RTT. */
   readonly detection: DetectionTime
 }
@@ -119,7 +126,9 @@ export function deadPeerPlan(
     ...rest,
   }
   const detection = Object.freeze(kernelDetectionTime(settings, host))
-  return Object.freeze({ ms, slowReader, ...settings, detection })
+  // At worst it begins right before the first probe, and must end before the last.
+  const survivesOutage = 1000 * (keepalive.count - 1) * keepalive.interval
+  return Object.freeze({ ms, slowReader, ...settings, survivesOutage, detection })
 }
 
 /** What takes a plan back: keepalive off, and everything as the host has it. */
@@ -135,7 +144,7 @@ export function nothingPlanned(slowReader: SlowReader, host: SystemDefaults): De
     silence: 0,
   }
   const detection = Object.freeze(kernelDetectionTime({ ...settings, enabled: false }, host))
-  return Object.freeze({ ms: 0, slowReader, ...settings, detection })
+  return Object.freeze({ ms: 0, slowReader, ...settings, survivesOutage: null, detection })
 }
 
 interface Keepalive {

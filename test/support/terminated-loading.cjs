@@ -6,7 +6,7 @@ const { join } = require('node:path')
 const { Worker } = require('node:worker_threads')
 
 const file = require('node-gyp-build').path(join(__dirname, '..', '..'))
-const WORKERS = Number(process.argv[2] ?? 200)
+const WORKERS = Number(process.argv[2] ?? 60)
 /** Terminating takes some microseconds to arrive: the loading is begun at each of these. */
 const STEPS = 40
 const STEP_NS = 5000
