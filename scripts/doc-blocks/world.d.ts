@@ -33,6 +33,7 @@ declare const setDeadPeerTimeout: Package['setDeadPeerTimeout']
 declare const setKeepalive: Package['setKeepalive']
 declare const setUserTimeout: Package['setUserTimeout']
 
+declare const server: import('node:net').Server
 declare const socket: Socket
 declare const config: object
 declare const host: string
