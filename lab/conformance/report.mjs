@@ -75,9 +75,9 @@ const SECTIONS = [
   ['Written into silence', ({ state }) => state.startsWith('written')],
   ['Half closed', ({ state }) => /\bend(ed)?\b/.test(state)],
   ['Zero window', ({ state, set }) => state.startsWith('zero window') && !special(set)],
-  ['Window closed upon data in flight', ({ state }) => state.startsWith('window closed')],
+  ['Window closed on data in flight', ({ state }) => state.startsWith('window closed')],
   ['TCP_RTO_MAX_MS and nothing else', ({ set, many }) => set.rtoMax && !many],
-  ['The peer goes on sending', ({ every, many }) => every && !many],
+  ['The peer continues to send', ({ every, many }) => every && !many],
   ['Before Linux 6.15: without that option', ({ set, many }) => set.older && !many],
   ['Connecting', ({ state }) => state === 'connecting'],
   ['False alarms', ({ many }) => many],
@@ -85,7 +85,7 @@ const SECTIONS = [
 
 const special = (set) => set.rtoMax || set.older
 
-/** How many of the connections that nobody killed are left. */
+/** How many of the live connections are left. */
 function kept(results) {
   const sum = (values) => values.reduce((total, value) => total + value, 0)
   const working = sum(results.map(({ working }) => working ?? 0))
@@ -104,17 +104,17 @@ function document(results) {
   const worst = Math.max(...deaths.map(({ off }) => Math.abs(off)))
   return `${INTRODUCTION}
 Made by \`npm run lab -- conformance\` on Linux ${release()} with Node ${process.version}:
-${deaths.length} connections died, the largest distance from a prediction was ${seconds(worst)} s;
+${deaths.length} connections died; the largest difference from a prediction was ${seconds(worst)} s.
 ${results.filter(({ fine }) => fine).length} of ${results.length} rows are within 0.75 s or 5 %, whichever is larger.
-${kept(living)} live connections, slow readers and lossy paths among them, still worked at the end.
-(What loss a time survives: [hostile-network.md](hostile-network.md).)
+${kept(living)} live connections, including slow readers and lossy paths, still worked at the end.
+(Which loss a time survives: [hostile-network.md](hostile-network.md).)
 
 ![predicted and measured](detection.svg)
 
 ${sections.join('\n')}`
 }
 
-const HEAD = ['state', 'set', 'path', 'predicted', 'measured', 'distance, s', 'error', '']
+const HEAD = ['state', 'set', 'path', 'predicted', 'measured', 'difference, s', 'error', '']
 
 function tableOf(results) {
   const rows = results.map((result) => {
@@ -131,69 +131,69 @@ function tableOf(results) {
 
 const INTRODUCTION = `# When a silent peer is an error
 
-What the kernel's rules say (\`detectionTime\`, src/kernel/rules.ts), and what really came.
+The tables below compare what the kernel's rules predict (\`detectionTime\`, src/kernel/rules.ts) with what was measured.
 
 *keepalive 2/1/3* is \`{ idle: 2, interval: 1, count: 3 }\`, *user timeout* is in milliseconds,
 *dead peer 5000 'keep'* is \`setDeadPeerTimeout(socket, 5000, { slowReader: 'keep' })\`.
 
-- **idle**: from the peer's last segment. **in flight**, **connecting**: from the write, the call.
-  **written into silence at 60 %**: written when 60 % of the idle time is over, and counted from
-  the peer's last segment. **zero window**: the peer has stopped reading; dead: counted from its
-  last answer, with a user timeout from the closing of the window; alive: it answers all the time.
-- Predictions in flight contain the path's own RTT and retransmission timeout, from TCP_INFO.
+- **idle**: counted from the peer's last segment. **in flight**, **connecting**: from the write or the call.
+  **written into silence at 60 %**: written when 60 % of the idle time has passed, and counted from
+  the peer's last segment. **zero window**: the peer has stopped reading. If it is dead: counted from its
+  last answer, with a user timeout from the closing of the window. If it is alive: it answers all the time.
+- Predictions in flight include the path's own RTT and retransmission timeout, from TCP_INFO.
 - The kernel's timers are never early, and up to an eighth of their length late (the timer wheel).
 - A user timeout, and so \`'end'\`, ends live peers that do not read. That is the rule, not a fault.
 
 ### What TCP_RTO_MAX_MS cannot do alone
 
-A bound of about a sixteenth of the time makes the kernel itself give up in time (below), but
+With a bound of about a sixteenth of the time, the kernel itself times out the connection in time (below). But
 it also ends live peers that do not read, on paths that lose segments:
 
-- A window that is closed while data is in flight (a segment was lost while the peer's buffer
-  filled) is probed with retransmissions, and there the kernel gives up after **twice the
-  bound** without an answer: after two lost probes (tcp_rtx_probe0_timed_out).
-- Whoever answers but has no room for the data in flight makes no progress, and is given up
-  when tcp_retries2 is over, which the bound has shortened (retransmits_timed_out).
+- When a window closes while data is in flight (a segment was lost while the peer's buffer
+  filled), retransmissions probe it. In that state the kernel times out the connection after **twice the
+  bound** without an answer, which is two lost probes (tcp_rtx_probe0_timed_out).
+- A peer that answers but has no room for the data in flight makes no progress. Its connection is timed out
+  when tcp_retries2 is reached, which takes less time because of the bound (retransmits_timed_out).
 
-Without more, 3 of 60 live slow readers on a path that loses 10 % each way were ended within
-100 s, two of them after 7 s of silence where 60 s were asked for. So with \`'keep'\` this library looks
-twice a second, and sets the option only while a window is closed:
+With the bound alone, 3 of 60 live slow readers on a path that loses 10 % each way were disconnected within
+100 s, two of them after 7 s of silence where 60 s had been set. So with \`'keep'\` this library looks at such
+connections twice a second, and sets the option only while a window is closed:
 
-- Ten probes fit into the silence that ends a connection (one a second at most).
-- Where the window has closed upon data in flight, that data is stuck. tcp_retries2 counts from the
-  last progress, and is looked at whenever the window opens a little: the bound grows, so that it
-  lasts longer than the peer has been stuck. It also stays ahead of the silence, so that twice the
-  bound is never over: unless the event loop is held up for more than 1.2 times the bound (2 s of 20 s) while
+- Ten probes fit into the silence that ends a connection (at most one a second).
+- Where the window has closed on data in flight, that data is stuck. tcp_retries2 counts from the
+  last progress, and is checked whenever the window opens a little: the bound is increased, so that tcp_retries2
+  lasts longer than the data has been stuck. The bound also stays ahead of the silence, so that twice the
+  bound is never reached, unless the event loop is blocked for more than 1.2 times the bound (2 s of 20 s) while
   an answer is lost.
-- With the longer bound probes are farther apart. Any may be lost, so as many as fit into the time
-  must go unanswered (three of 5 s, four of 10 s, five of 20 s and more): **a peer that dies after its
-  data has been stuck for long is noticed later than \`ms\`**, after rather more than half as long as it
+- With a larger bound the probes are farther apart. Any of them may be lost, so as many as fit into the time
+  must be unanswered (three of 5 s, four of 10 s, five of 20 s and more). **A peer that dies after its
+  data has been stuck for long is noticed later than \`ms\`**: after a little more than half as long as the data
   was stuck, up to the kernel's own 240 s.
 
 ### When a peer is dead
 
-Two clocks run while something waits for the peer, and either ends a connection after 85 % of \`ms\`:
+Two clocks run while data is outstanding. Either ends a connection after 85 % of \`ms\`:
 
-- **since its last acknowledgement of anything**, if questions (retransmissions, window probes) have gone
-  unanswered since: two with the window open; with the window closed as many as fit into the time, up to six;
-- **since the last progress**, an acknowledgement of something new, if the window has been open all that
-  time and two retransmission timeouts have passed. So a peer that goes on sending while nothing of ours
-  arrives (loss in one direction, an MTU black hole) is noticed, too. Where a window has opened and what
-  was stuck before it closed still is, six must have passed.
+- **Since the peer's last acknowledgement of anything**, if probes (retransmissions, window probes) have been
+  unanswered since: two with the window open; with the window closed as many as fit into the time, up to six.
+- **Since the last progress**, an acknowledgement of new data, if the window has been open all that
+  time and two retransmission timeouts have passed. So a peer that continues to send while none of our data
+  arrives (loss in one direction, an MTU black hole) is noticed, too. If a window has opened and the data that
+  was stuck before is still stuck, six retransmission timeouts must have passed.
 
-A question is unanswered when its answer is overdue: the round-trip time, and four times its deviation or
-200 ms, after the look that has found it asked. (Of 2300 ms and less, a peer that dies behind a window closed
-for long is therefore noticed up to 1.3 s after \`ms\`.)
+A probe is unanswered when its answer is overdue: the round-trip time plus four times its deviation or
+200 ms has passed since the look that noticed the probe. (With an \`ms\` of 2300 or less, a peer that dies behind
+a window that has long been closed is therefore noticed up to 1.3 s after \`ms\`.)
 
 ### Before Linux 6.15
 
-A kernel without TCP_RTO_MAX_MS lets the distance of window probes double, up to two minutes, whatever is
-answered. Six must go unanswered there, because with fewer a lossy path ends live peers
-([hostile-network.md](hostile-network.md)): **a peer that dies behind a closed window is noticed later**,
-after 63 times the distance at which it would have been asked next, which is about the time for which the
+A kernel without TCP_RTO_MAX_MS doubles the interval between window probes, up to two minutes, even if they are
+answered. Six must be unanswered there, because with fewer a lossy path ends live peers
+([hostile-network.md](hostile-network.md)). **A peer that dies behind a closed window is noticed later**:
+after 63 times the interval until the next probe, which is about as long as the
 window has been closed. At a round-trip time of 20 ms:
 
-| window closed for | noticed after the last answer, or after \`ms\` if that is more | by the kernel alone |
+| window closed for | noticed this long after the last answer (or after \`ms\` if that is longer) | by the kernel alone |
 |---|---|---|
 | 0 s | 15 s | 16 minutes |
 | 0.7 s | a minute | 20 minutes |
@@ -201,12 +201,17 @@ window has been closed. At a round-trip time of 20 ms:
 | 14 s | 8 minutes | 28 minutes |
 | 2 minutes | 12 minutes | 32 minutes |
 
-Linux 6.15 and newer notice each of them within \`ms\` and a second. Idle, in flight and while connecting
-the kernels are alike, but for two things. Before Linux 6.6 the kernel goes on believing a window open that closes upon
-data in flight. So before 6.15 a peer that has answered since the last progress with segments without data is taken for a slow
-reader: six questions, and the second clock begins anew with each. (A peer whose keepalive comes through an MTU black hole is kept.)
-Before 5.4 the kernel does not
-tell the window: there is no second clock then, and in flight too six questions must go unanswered, which
-takes about 7 s at least. Stuck data ends after the kernel's own 240 s at the latest, with this library and without,
-**a live peer's too**, once one or two answers are lost (hostile-network.md has how many, and plain Node's).
+Linux 6.15 and newer notice each of them within \`ms\` plus a second. Idle, in flight and while connecting, older
+kernels behave the same, with two exceptions.
+
+Before Linux 6.6, if a window closes on data in flight, the kernel continues to report it as open. So before 6.15
+this library treats a peer that has answered, since the last progress, with segments without data as a slow
+reader: six probes must be unanswered, and the second clock restarts with each such answer. (The connection
+of a peer whose keepalive probes come through an MTU black hole is therefore not ended.)
+
+Before Linux 5.4 the kernel does not report the window. Then there is no second clock, and in flight too six probes
+must be unanswered, which takes at least about 7 s.
+
+Stuck data ends after at most the kernel's own 240 s, with or without this library, **a live peer's too**, once
+one or two answers are lost ([hostile-network.md](hostile-network.md) has how many, also with plain Node).
 `

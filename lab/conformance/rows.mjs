@@ -18,7 +18,7 @@ const idle = [
   { set: { keepalive: keepalive(1, 1, 1), userTimeout: 6000 } },
   {
     set: { keepalive: keepalive(2, 3, 9), userTimeout: 5500 },
-    note: 'between two ticks: 5 s and 8 s',
+    note: 'between two probes: 5 s and 8 s',
   },
   { set: { keepalive: keepalive(1, 2, 1), userTimeout: 4000 }, family: 6 },
   { set: { keepalive: keepalive(1, 1, 3), userTimeout: 4000 }, rtt: 100 },
@@ -32,7 +32,10 @@ const idle = [
 ].map((row) => ({ ...row, state: 'idle' }))
 
 const inFlight = [
-  { set: { keepalive: keepalive(1, 1, 1) }, note: 'keepalive is silent while data is outstanding' },
+  {
+    set: { keepalive: keepalive(1, 1, 1) },
+    note: 'keepalive is inactive while data is outstanding',
+  },
   { set: { userTimeout: 2000 } },
   { set: { userTimeout: 5000 }, family: 6 },
   { set: { keepalive: keepalive(1, 1, 1), userTimeout: 3000 } },
@@ -83,17 +86,17 @@ const zeroWindow = [
   {
     set: { userTimeout: 3000 },
     state: 'zero window, alive',
-    note: 'the user timeout ends the living',
+    note: 'the user timeout ends live peers',
   },
   {
     set: { ms: 5000, slowReader: 'end' },
     state: 'zero window, alive',
     family: 6,
-    note: "what 'end' says",
+    note: "as `'end'` documents",
   },
 ]
 
-// TCP_RTO_MAX_MS and nothing else: what the kernel does alone, and where it ends the living.
+// TCP_RTO_MAX_MS and nothing else: what the kernel does alone, and where it ends live peers.
 const boundOnly = [
   { set: { rtoMax: 1268 }, state: 'in flight' },
   { set: { rtoMax: 1268 }, state: 'in flight', rtt: 300, family: 6 },
@@ -102,10 +105,10 @@ const boundOnly = [
   { set: { rtoMax: 1268 }, closedFor: 12, state: 'zero window, dead', family: 6 },
   { set: { rtoMax: 3580 }, closedFor: 25, state: 'zero window, dead' },
   { set: { rtoMax: 1268 }, state: 'zero window, alive', rtt: 300 },
-  { set: { rtoMax: 2100 }, state: 'window closed upon data, dead', rtt: 20, loss: 10 },
+  { set: { rtoMax: 2100 }, state: 'window closed, data stuck, dead', rtt: 20, loss: 10 },
 ]
 
-// The peer goes on sending: what it sends is no answer to what we have in flight.
+// The peer continues to send: what it sends is no answer to what we have in flight.
 const oneWay = [
   { set: { ms: 5000 }, every: 0.3, path: { ours: 1 } },
   { set: { ms: 5000 }, every: 1, path: { ours: 1 }, rtt: 100 },
@@ -135,7 +138,7 @@ const olderKernel = [
 
 const closedUponData = [{ ms: 20_000 }, { ms: 60_000 }].map((set) => ({
   set,
-  state: 'window closed upon data, dead',
+  state: 'window closed, data stuck, dead',
   rtt: 20,
   loss: 10,
   within: 0.1,
@@ -151,7 +154,7 @@ const connecting = [
   { set: { keepalive: keepalive(1, 1, 1) }, note: 'keepalive begins with the connection' },
 ].map((row) => ({ ...row, state: 'connecting' }))
 
-// Nobody dies here, so nothing may end. (What a path that loses more does: npm run lab -- hostile.)
+// No peer dies here, so no connection may end. (What a path that loses more does: npm run lab -- hostile.)
 const alive = [
   { set: { keepalive: keepalive(1, 1, 3) }, state: 'alive, quiet', many: 30 },
   { set: { ms: 5000 }, state: 'alive, quiet', many: 30, loss: 1 },

@@ -66,7 +66,7 @@ export async function run(row, ground) {
   if (row.port) ground.change(row.port, { delay: row.rtt / 2000, loss: 0 })
   if (row.many) return runMany(row, ground)
   const connecting = row.state === 'connecting'
-  if (row.state.startsWith('window closed upon data')) return runClosedUponData(row, ground)
+  if (row.state.startsWith('window closed, data stuck')) return runClosedUponData(row, ground)
   const { socket, peer } = connecting ? { socket: new Socket() } : await ground.connect(row)
   const failed = new Promise((resolve) => {
     socket.once('error', (error) => resolve({ error, at: performance.now() }))
@@ -216,7 +216,7 @@ const STATES = {
 }
 
 /**
- * A window that closes upon data in flight cannot be ordered; on a lossy path a few
+ * A window that closes on data in flight cannot be ordered; on a lossy path a few
  * of many slow readers come into that state. The first one's cable is pulled.
  */
 async function runClosedUponData(row, ground) {
@@ -277,7 +277,7 @@ function twiceTheBound(rtoMax, rtt) {
 }
 
 /**
- * The sweep, upon stuck data: the retransmissions that must go unanswered are the farther apart
+ * The sweep, with stuck data: the retransmissions that must be unanswered are the farther apart
  * the longer it had been stuck, and the longer the silence lasts. The first is under way.
  */
 function stuckTime(ms, stuck, rto, srtt) {

@@ -5,7 +5,7 @@ const VOLUMES = { nothing: 0, '1 KB': 1000, '200 KB': 200_000, '5 MB': 5_000_000
 
 /** How a consumer takes what has arrived. `stands` is for how long it takes nothing. */
 export const READERS = {
-  nobody: { stands: Number.POSITIVE_INFINITY },
+  never: { stands: Number.POSITIVE_INFINITY },
   promptly: { stands: 0 },
   // Slow for so many pieces, prompt after them: 5 MB would take half a minute.
   'a piece every 150 ms': { stands: 150, slowPieces: 40 },
@@ -76,11 +76,11 @@ const PROTOCOLS = [
 
 /** Who reads how much; 5 MB with the kernel's own buffers, too, which take only a part of it. */
 const CONSUMERS = [
-  ['nobody', 'nothing'],
-  ['nobody', '1 KB'],
-  ['nobody', '200 KB'],
-  ['nobody', '5 MB'],
-  ['nobody', '5 MB', 'ordinary'],
+  ['never', 'nothing'],
+  ['never', '1 KB'],
+  ['never', '200 KB'],
+  ['never', '5 MB'],
+  ['never', '5 MB', 'ordinary'],
   ['promptly', 'nothing'],
   ['promptly', '200 KB'],
   ['a piece every 400 ms', '200 KB'],
@@ -139,28 +139,28 @@ export function protocolOf({ protocol, major, tls, halfOpen, answer, close }) {
 function nameOf(cell) {
   const { comes, reader, volume, buffers } = cell
   const how = buffers === 'ordinary' ? `${volume}, ordinary buffers` : volume
-  return `${protocolOf(cell)}; ${comes}; ${how}; read ${reader === 'nobody' ? 'by nobody' : reader}`
+  return `${protocolOf(cell)}; ${comes}; ${how}; ${reader === 'never' ? 'never read' : `read ${reader}`}`
 }
 
 /** A share that takes some seconds: each protocol, each event, each reader at least once. */
 const SHORT = [
-  'net; RST; 200 KB; read by nobody',
+  'net; RST; 200 KB; never read',
   'net; RST; 200 KB; read a piece every 400 ms',
   'net; RST; 5 MB; read a piece every 400 ms',
   'net; RST; 5 MB; read stuck for 1.5 s',
   'net; RST by close; 200 KB; read paused for 1.5 s',
-  'net; FIN; 200 KB; read by nobody',
+  'net; FIN; 200 KB; never read',
   'net; FIN, then RST; 200 KB; read a piece every 400 ms',
-  'net; FIN, then RST; nothing; read by nobody',
-  'net; RST, then we write; 200 KB; read by nobody',
-  'net; FIN, then we write; 200 KB; read by nobody',
+  'net; FIN, then RST; nothing; never read',
+  'net; RST, then we write; 200 KB; never read',
+  'net; FIN, then we write; 200 KB; never read',
   'net (half open); FIN, then RST; nothing; read promptly',
-  'net (TLS); RST; 1 KB; read by nobody',
+  'net (TLS); RST; 1 KB; never read',
   'net (TLS); RST; 5 MB; read a piece every 150 ms',
   'net (TLS); FIN, then RST; 200 KB; read paused for 1.5 s',
   'http (cut); RST; 200 KB; read after 1.5 s',
   'http (complete); RST by close; 5 MB; read a piece every 150 ms',
-  'http server (cut); RST; 1 KB; read by nobody',
+  'http server (cut); RST; 1 KB; never read',
   'http server (complete); RST; 5 MB; read a piece every 150 ms',
   'http2 (cut); RST; 200 KB; read a piece every 400 ms',
   'fetch (cut, Connection: close); RST; 5 MB, ordinary buffers; read after 1.5 s',
@@ -169,12 +169,12 @@ const SHORT = [
   'fetch (complete, Connection: close); FIN, then RST; 5 MB; read a piece every 150 ms',
   'ws; RST; 200 KB; read paused for 1.5 s',
   'ws; FIN, then RST; 200 KB; read a piece every 400 ms',
-  'net; silence; 200 KB; read by nobody',
+  'net; silence; 200 KB; never read',
   'net; silence, then we write; 200 KB; read paused for 1.5 s',
   'net (TLS); silence; 5 MB; read a piece every 150 ms',
   'http (cut); silence; nothing; read promptly',
   'fetch (cut); silence; 200 KB; read paused for 1.5 s',
-  'ws; silence; 1 KB; read by nobody',
+  'ws; silence; 1 KB; never read',
   'net; link down, then we write; nothing; read promptly',
 ]
 

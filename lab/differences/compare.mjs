@@ -29,9 +29,9 @@ function judgeOne(cell, major, plain, kernelAlone, outcome) {
   return isDead(cell) && !outcome.ended && isVisible(cell) ? 'unnoticed' : 'same'
 }
 
-/** Of a fetch whose body nobody reads, a program sees nothing. */
+/** Of a fetch whose body is not read, a program sees nothing. */
 function isVisible({ protocol, reader }) {
-  return !(reader === 'nobody' && (protocol === 'fetch' || protocol === 'undici'))
+  return !(reader === 'never' && (protocol === 'fetch' || protocol === 'undici'))
 }
 
 function isSame({ buffers, comes }, plain, outcome) {

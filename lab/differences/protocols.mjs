@@ -129,8 +129,8 @@ async function fetchWith(fetch, observer) {
     async (response) => {
       log('response', response.status)
       await readBody(response.body, observer)
-      // Where nobody reads there is nothing to see the end of.
-      if (cell.reader === 'nobody') await new Promise(() => {})
+      // Without a reader there is no end to see.
+      if (cell.reader === 'never') await new Promise(() => {})
     },
     (error) => log('fetch threw', error.message, error.cause?.code, error.cause?.message),
   )

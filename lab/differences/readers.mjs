@@ -24,11 +24,11 @@ function stuck(stands, took) {
   })
 }
 
-/** Resolves when the consumer has seen the end, of either kind; never where nobody reads. */
+/** Resolves when the consumer has seen the end, of either kind; never without a reader. */
 export async function readStream(stream, { cell, log, took }) {
   const { reader } = cell
   const { stands } = READERS[reader]
-  if (reader === 'nobody') return
+  if (reader === 'never') return
   if (reader.startsWith('stuck')) {
     stream.pipe(stuck(stands, took).on('finish', () => log('the writable has finished')))
   } else if (reader.startsWith('a piece')) {
@@ -59,7 +59,7 @@ export async function readStream(stream, { cell, log, took }) {
 export async function readBody(body, { cell, log, took }) {
   const { reader } = cell
   const { stands } = READERS[reader]
-  if (reader === 'nobody') return
+  if (reader === 'never') return
   try {
     if (reader.startsWith('stuck')) {
       await body.pipeTo(Writable.toWeb(stuck(stands, took)))
@@ -79,9 +79,9 @@ export async function readBody(body, { cell, log, took }) {
 
 export function readMessages(socket, { cell, took }) {
   const { reader } = cell
-  if (reader === 'nobody' || reader.startsWith('after')) {
+  if (reader === 'never' || reader.startsWith('after')) {
     socket.once('open', () => socket.pause())
-    if (reader !== 'nobody') setTimeout(() => socket.resume(), READERS[reader].stands)
+    if (reader !== 'never') setTimeout(() => socket.resume(), READERS[reader].stands)
   }
   let n = 0
   socket.on('message', (piece) => {

@@ -57,42 +57,42 @@ function document(runs, skipped) {
   const ways = [...new Set(results.map(({ way }) => way))]
   return `# What differs from plain Node
 
-Made by \`npm run lab -- differences --write\` on Linux ${release()}. One program runs without the library and with
-\`--require tcp-keepalive/register\`, in processes of their own, and everything that it can see is compared: the bytes that its consumer
-gets, events and their order, errors (code, syscall, message), rejections, uncaught exceptions, the end of the process. Times are
-not compared; after 5.5 s (a dead peer: 7 s) in which nothing comes it is "still waiting". Node does not always do the same twice:
-what differs is run again, and counts if Node alone did not end so in as many as thirteen runs.
+Made by \`npm run lab -- differences --write\` on Linux ${release()}. The same program runs without the library and with
+\`--require tcp-keepalive/register\`, each in its own process, and everything that it can see is compared: the bytes that its consumer
+receives, events and their order, errors (code, syscall, message), rejections, uncaught exceptions, the end of the process. Times are
+not compared; a program in which nothing happens for 5.5 s (with a dead peer: 7 s) is "still waiting". Node does not always do the same twice:
+a case that differs is run again, and counts as a difference if Node alone did not end in that way in up to thirteen runs.
 
-- **Who reads**: ${Object.keys(READERS).join(', ')}.
-- **What comes**: ${Object.keys(COMES).join('; ')}.
-- **How much lies in the kernel**: nothing, 1 KB, 200 KB, 5 MB, and as much of 5 MB as ordinary buffers take.
+- **How the socket is read**: ${Object.keys(READERS).join(', ')}.
+- **What happens**: ${Object.keys(COMES).join('; ')}.
+- **How much unread data is in the kernel**: none, 1 KB, 200 KB, 5 MB, and as much of 5 MB as fits into ordinary buffers.
 - **Over**: ${list(protocols)}.
 - **With the library**: ${ways.map((way) => `a ${way} of 3 s`).join('; ')}; scope \`all\`.
 
-The sensible combinations are ${cells.length}.${[...skipped].map(([why, many]) => ` Not run: ${many} (${why}).`).join('')}
+There are ${cells.length} meaningful combinations.${[...skipped].map(([why, many]) => ` Not run: ${many} (${why}).`).join('')}
 
 ${counts(runs)}
 
 ## Dead peers
 
-Node alone was still waiting, and does so for a quarter of an hour or for ever. With the library the error comes; a consumer at work
-has had all the data before it.
+Node alone was still waiting, and would wait for a quarter of an hour or for ever. With the library the error is emitted; a consumer that was
+reading has received all data before it.
 
 ${deaths(runs)}
 
 ## Dead peers, as Node alone ends them
 
-Where a consumer makes room while the kernel ends the connection, Node's own read finds the error. Its streams then discard what they
-hold, and up to Node 22 libuv takes data and a death that it finds in one read for the end, on which undici fails an assertion
-(\`assert(!this.paused)\`) that a program cannot catch. A control of plain Node, in which the kernel has the same timeouts and this
-library is not loaded, ended in the same way:
+If a consumer reads while the kernel ends the connection, Node's own read finds the error. Node's streams then discard their buffered
+data. Up to Node 22, libuv reports data and an error found in the same read as the end of the stream, on which undici fails an assertion
+(\`assert(!this.paused)\`) that a program cannot catch. As a control, plain Node was run with the same timeouts set in the kernel and without this
+library. It ended in the same way:
 
 ${alone(runs)}
 
 ## Other differences
 
-Where Node's own read or write races with what arrives, it does not do the same each time. What differed in one run, and not in
-those after it, is listed as well.
+Where Node's own read or write races with what arrives, the result is not the same each time. A case that differed in one run only
+is listed as well.
 
 ${others.length === 0 ? 'None.' : tableOf(others)}
 `
@@ -133,7 +133,7 @@ function deaths(runs) {
     rows.set(key, row)
   }
   return table(
-    ['what comes | over | without', 'with the library', ''],
+    ['what happens | over | without', 'with the library', ''],
     [...rows].map(([key, { errors, many }]) => [key, [...errors].join(', '), many]),
     'lllr',
   )

@@ -33,7 +33,7 @@ function survives() {
     }),
   )
   const losses = LOSSES.map((loss) => `loss ${100 * loss} %`)
-  const head = ['ms (idle/interval/count)', 'given up although alive, by chance', ...losses]
+  const head = ['ms (idle/interval/count)', 'timed out although alive, by chance', ...losses]
   return table(head, rows, `ll${'r'.repeat(LOSSES.length)}`)
 }
 
@@ -66,29 +66,30 @@ export function document(results, links, where, long) {
   const right = results.filter(({ fine }) => fine).length
   return `# On a hostile network
 
-Made by \`npm run lab -- hostile\` on ${where}: ${right} of ${results.length} rows as predicted.
-Every path is a TUN device with a forwarder (lab/support/link.py), every host a network namespace.
+Made by \`npm run lab -- hostile\` on ${where}: ${right} of ${results.length} rows are as predicted.
+Every path is a TUN device with a forwarder (lab/support/link.py); every host is a network namespace.
 ${links}
 
-## What loss a time survives
+## Which loss a time survives
 
-A live peer is given up when every question stays unanswered: with a loss of *p* each way one does with
-1 − (1 − *p*)². Idle, \`count\` probes in a row must be lost; in flight, the segment and every
-retransmission that fits into the time, which double; behind a closed window (\`'keep'\`), its probes, at most one a
-second; at worst the window has closed upon data in flight, where fewer fit in (detection.md). Before Linux 6.15
-it is six, however far apart.
-**From theory (lab/hostile/theory.mjs)**, at an RTT of 20 ms, each packet lost by itself:
+The connection of a live peer is timed out when every probe is unanswered. With a loss of *p* each way, a probe is
+unanswered with a probability of 1 − (1 − *p*)². When idle, \`count\` probes in a row must be lost. In flight, the segment and every
+retransmission that fits into the time must be lost; their intervals double. Behind a closed window (\`'keep'\`), the window probes
+must be lost, at most one a second; in the worst case the window has closed on data in flight, where fewer fit into the time
+([detection.md](detection.md#what-tcp_rto_max_ms-cannot-do-alone)). Before Linux 6.15 it is six probes, however far apart.
+
+**From theory (lab/hostile/theory.mjs)**, at an RTT of 20 ms, with each packet lost independently:
 
 ${survives()}
 
-An outage of everything is survived when it is shorter than \`(count − 1) × interval\` (idle), four
-tenths of ms (in flight: the first retransmission after it may be as late again). A path that
-loses 10 % or more wants 20 s or more. A peer that does not read for hours wants a path that loses
-next to nothing: TCP asks a window that is closed for long once a second at most.
+A connection survives a complete outage that is shorter than \`(count − 1) × interval\` when idle, or shorter than four
+tenths of \`ms\` in flight (the first retransmission after the outage may come as late again). A path that
+loses 10 % or more needs 20 s or more. A peer that does not read for hours needs a path that loses
+almost nothing: TCP probes a window that has long been closed at most once a second.
 
 ## Measured: live connections on bad paths
 
-Given up within 150 s, of so many.
+*Predicted* and *measured* count the connections that were timed out within 150 s, out of the number in the next column.
 
 ${tableOf(of('loss', 'transfers', 'links'), 'path')}
 
@@ -96,10 +97,10 @@ ${long}
 
 ## Measured: one end is gone
 
-A firewall that begins to drop or to reject, IPv4 and IPv6, with setDeadPeerTimeout 4000 \`'keep'\` and
-\`'end'\`, and with keepalive 1/1/3 and a user timeout of 3000. The kernel does not believe an ICMP
-that answers a keepalive probe, and with data in flight keeps it for the end: the time is the same, the error
-is what it heard last. (\`'keep'\` says ETIMEDOUT.) A reset ends at once, or at the first probe.
+A firewall begins to drop or to reject, IPv4 and IPv6, with setDeadPeerTimeout 4000 \`'keep'\` and
+\`'end'\`, and with keepalive 1/1/3 and a user timeout of 3000. The kernel ignores an ICMP error
+that answers a keepalive probe. With data in flight it stores the error: the time is the same, and the connection ends
+with the last error stored. (With \`'keep'\` it ends with ETIMEDOUT.) A reset ends the connection at once, or at the first probe.
 
 ${firewalls(of('firewall'))}
 
@@ -114,14 +115,14 @@ export function longPart(results, links, where) {
   const parts = Object.entries(LONG).map(([group, { title }]) => {
     const bySweep = results.find((result) => result.group === group && result.bySweep)?.bySweep ?? 0
     const rows = results.filter((result) => result.group === group && result.cells)
-    return `${title} The sweep has ended ${bySweep} of them; what is left was the kernel's verdict.\n\n${tableOf(rows, 'path')}`
+    return `${title} The sweep ended ${bySweep} of them; the kernel timed out the others.\n\n${tableOf(rows, 'path')}`
   })
   return `## Measured: peers that do not read for ten minutes
 
 Made by \`npm run lab -- hostile --long\` on ${where}. ${links}
-*Predicted*: where no window closes upon data in flight, to where each does. *Data stuck in*: so many were in
+*Predicted* ranges from "no window closes on data in flight" to "every window does". *Data stuck in* is how many connections were in
 that state at the end. "Nothing set" is plain Node on the same path. (With
-TCP_RTO_MAX_MS the kernel ends stuck data where one answer is lost while the event loop is held up for more than 1.2
+TCP_RTO_MAX_MS the kernel times out a connection with stuck data if one answer is lost while the event loop is blocked for more than 1.2
 times the bound, 2 s of 20 s: the bound must grow with the silence.)
 
 ${parts.join('\n\n')}

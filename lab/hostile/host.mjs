@@ -6,8 +6,8 @@ import { alone } from './alone.mjs'
 
 const COMMANDS = {
   'the address moves to another host': process.env.MOVE,
-  'the own address vanishes': 'ip address del 10.77.0.1/24 dev left',
-  'the own link goes down': 'ip link set left down',
+  'our address is removed': 'ip address del 10.77.0.1/24 dev left',
+  'our link goes down': 'ip link set left down',
   "the peer's link goes down": process.env.CUT,
 }
 

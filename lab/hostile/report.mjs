@@ -47,7 +47,7 @@ function judgeCrowd(row, result) {
   return { least, most, fine: verdicts && complete && likely }
 }
 
-/** How many of them are given up by chance: at least, at most. */
+/** How many of them are timed out by chance: at least, at most. */
 const EXPECTED = {
   idle({ many, path, seconds }, { plan }) {
     const expected = many * idleLoss(plan, path, seconds)
@@ -55,7 +55,7 @@ const EXPECTED = {
   },
   /** With each transfer's own RTO. */
   transfers: (_, { expected }) => [expected, expected],
-  /** Whether a window closes upon data in flight is chance, too. */
+  /** Whether a window closes on data in flight is chance, too. */
   'slow reader': ({ many, path, rtt, seconds }, { plan }) =>
     [false, true].map(
       (uponData) => many * closedWindowLoss(plan, path, seconds, uponData, 200 + rtt),

@@ -73,7 +73,7 @@ const kept = [
   { set: keep(5000), state: 'talking', path: { ...disorder, loss: 0.05 } },
 ].map((row) => ({ many: 20, none: true, ...row }))
 
-/** An outage that is longer than the time: nobody is left. */
+/** An outage that is longer than the time: no connection is left. */
 const lost = [
   { set: keep(5000), state: 'idle' },
   { set: keep(5000), state: 'transfers' },
@@ -99,8 +99,8 @@ const USER_TIMEOUT = { keepalive: { idle: 1, interval: 1, count: 3 }, userTimeou
 const PROGRAMS = [keep(4000), end(4000), USER_TIMEOUT]
 
 /**
- * A probe is outside of what was sent, so the kernel does not believe the answer to it, but a
- * window can close upon data in flight. The sweep does not ask for what was heard.
+ * A probe is outside of what was sent, so the kernel ignores the answer to it, but a
+ * window can close on data in flight. The sweep does not read the stored error.
  */
 function codesOf(state, { slowReader }, heard) {
   if (slowReader === 'keep' || state === 'idle') return 'ETIMEDOUT'
@@ -126,8 +126,8 @@ const firewall = [4, 6].flatMap((family) =>
 
 const COMMANDS = {
   'the address moves to another host': { code: 'ECONNRESET', reset: true },
-  'the own address vanishes': {},
-  'the own link goes down': {},
+  'our address is removed': {},
+  'our link goes down': {},
   "the peer's link goes down": {},
 }
 const addresses = Object.entries(COMMANDS).flatMap(([event, rest]) =>
@@ -158,7 +158,7 @@ const stand = [keep(20_000), {}].flatMap((set) =>
 export const LONG = {
   stand: { title: 'With TCP_RTO_MAX_MS (Linux 6.15 and newer).', rows: numbered(stand, 6000) },
   'stand, older kernel': {
-    title: 'As a kernel before has it (the same one, whose sysctl is hidden from the library).',
+    title: 'As on an older kernel (the same kernel, with its sysctl hidden from the library).',
     older: true,
     rows: numbered(stand, 7000),
   },

@@ -39,7 +39,7 @@ async function everyGroup() {
   const results = told.filter(({ cells }) => cells !== undefined)
   const late = Math.max(...told.map(({ late = 0 }) => late))
   const dropped = told.reduce((sum, { dropped = 0 }) => sum + dropped, 0)
-  const links = `The links were late by ${(1000 * late).toFixed(0)} ms at most, and lost ${dropped} packets unasked.`
+  const links = `The links were at most ${(1000 * late).toFixed(0)} ms late, and lost ${dropped} packets unintentionally.`
   for (const result of results) console.log(line(result))
   const right = results.filter(({ fine }) => fine).length
   console.log(links)

@@ -8,6 +8,15 @@ interface Driver {
   readonly stream: Socket
   readonly connection: { readonly stream: Socket }
 }
+interface Application {
+  get(
+    path: string,
+    handler: (
+      request: unknown,
+      response: { status(code: number): { json(body: unknown): void } },
+    ) => void,
+  ): void
+}
 type Opens = (...options: unknown[]) => Driver
 type Made = new (...options: unknown[]) => Driver
 
@@ -24,6 +33,7 @@ declare const setDeadPeerTimeout: Package['setDeadPeerTimeout']
 declare const setKeepalive: Package['setKeepalive']
 declare const setUserTimeout: Package['setUserTimeout']
 
+declare const server: import('node:net').Server
 declare const socket: Socket
 declare const config: object
 declare const host: string
@@ -33,6 +43,7 @@ declare const url: string
 declare function reconnect(error?: Error): void
 declare function log(...values: unknown[]): void
 
+declare const app: Application
 declare const pg: { Pool: Made; Client: Made }
 declare const mysql: { createPool: Opens; createConnection: Opens }
 declare const Redis: Made
