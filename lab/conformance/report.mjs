@@ -65,7 +65,7 @@ export function describe(result) {
 export async function write(results) {
   const { chart } = await import('./chart.mjs')
   const folder = new URL('../../docs/', import.meta.url)
-  writeFileSync(new URL('detection.svg', folder), chart(results, release()))
+  writeFileSync(new URL('detection.svg', folder), chart(results, release().split('-')[0]))
   writeFileSync(new URL('detection.md', folder), document(results))
 }
 
@@ -103,7 +103,7 @@ function document(results) {
   })
   const worst = Math.max(...deaths.map(({ off }) => Math.abs(off)))
   return `${INTRODUCTION}
-Made by \`npm run lab -- conformance\` on Linux ${release()} with Node ${process.version}:
+Made by \`npm run lab -- conformance\` on Linux ${release().split('-')[0]} with Node ${process.version}:
 ${deaths.length} connections died; the largest difference from a prediction was ${seconds(worst)} s.
 ${results.filter(({ fine }) => fine).length} of ${results.length} rows are within 0.75 s or 5 %, whichever is larger.
 ${kept(living)} live connections, including slow readers and lossy paths, still worked at the end.

@@ -57,7 +57,7 @@ function document(runs, skipped) {
   const ways = [...new Set(results.map(({ way }) => way))]
   return `# What differs from plain Node
 
-Made by \`npm run lab -- differences --write\` on Linux ${release()}. The same program runs without the library and with
+Made by \`npm run lab -- differences --write\` on Linux ${release().split('-')[0]}. The same program runs without the library and with
 \`--require tcp-keepalive/register\`, each in its own process, and everything that it can see is compared: the bytes that its consumer
 receives, events and their order, errors (code, syscall, message), rejections, uncaught exceptions, the end of the process. Times are
 not compared; a program in which nothing happens for 5.5 s (with a dead peer: 7 s) is "still waiting". Node does not always do the same twice:

@@ -127,7 +127,7 @@ export function line({ fine, cells }) {
 }
 
 const file = new URL('../../docs/hostile-network.md', import.meta.url)
-const where = () => `Linux ${release()} with Node ${process.version}`
+const where = () => `Linux ${release().split('-')[0]} with Node ${process.version}`
 const LONG = /<!-- long -->[\s\S]*<!-- \/long -->/
 
 /** The part of the ten minutes stays as it was. */
