@@ -231,7 +231,7 @@ if (Number(maps) < 1_048_576) writeFileSync(MAPS, '1048576')
 const results = []
 for (const suite of SUITES) results.push(await boot(suite))
 if (only === undefined && tests === undefined)
-  writeFileSync(join(root, 'docs/kernels.md'), document(results, release()))
+  writeFileSync(join(root, 'docs/kernels.md'), document(results, release().split('-')[0]))
 else writeFileSync(join(tmpdir(), `kernels-${only ?? 'all'}.json`), JSON.stringify(results))
 const isFine = ({ parts }) => Object.values(parts).every(({ code }) => code === 0)
 process.exitCode = results.every(isFine) ? 0 : 1
