@@ -56,7 +56,7 @@ describe.concurrent(`set${withoutPidfd}`, () => {
         expect(stdout).toMatch(
           /\nbefore off +off +never +[\d.]+ min\nafter +off +3 s +never +3\.4 s\n/,
         )
-        expect(stdout).toContain('the kernel looks at the next retransmission, in ')
+        expect(stdout).toContain('the kernel checks at the next retransmission, in ')
         expect(stdout).toContain('1 connection set.')
         expect(await answer).toBe('ETIMEDOUT')
         // When a retransmission is due; 3 to 7 s on a machine that does nothing else. Alone it would take 15 minutes.

@@ -49,10 +49,10 @@ or some of
   --count <n>               keepalive on, <n> unanswered probes
   --user-timeout <ms>       data may be in flight for <ms> milliseconds; 0: off
 
-  --slow-reader end   The user timeout, and so --dead-peer-timeout, also disconnects a live
-                      peer whose program does not read for that long. Connections that
-                      have such a peer now are skipped, unless this option is present.
-  --dry-run           Show what would be set, and set nothing.
+  --slow-reader end   The user timeout, and so --dead-peer-timeout, also disconnects a
+                      live peer whose program does not read for that long. Connections
+                      with such a peer now are skipped, unless this option is present.
+  --dry-run           Shows what would be set, and sets nothing.
 
 The process may set its connections again later. New connections are not affected.
 
