@@ -20,7 +20,7 @@ import { NO_TCP_INFO } from './tcp-info.js'
  *
  * Sets SO_KEEPALIVE, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT and TCP_USER_TIMEOUT. With
  * `'keep'` this library also checks what the peer has acknowledged, for many sockets in one call:
- * every eighth of the time, but at least every 30 s, and twice a second while a peer is in doubt. An
+ * every eighth of the plan's `silence`, but at least every 30 s; twice a second while in doubt. An
  * acknowledgement of nothing new does not count while the window is open: a peer that keeps
  * sending although our segments do not arrive is silent, too. While a window is closed, it makes
  * the kernel send window probes more often (TCP_RTO_MAX_MS, Linux 6.15 and newer). The returned

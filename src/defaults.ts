@@ -60,7 +60,7 @@ const installed: Installed[] = []
 /**
  * Sets every TCP socket that this environment (the main thread, a worker) connects from now
  * on, also inside drivers that hide their sockets: net, tls, http(s), http2, fetch. With
- * `scope`, it also or only sets the connections of servers that start listening from now on.
+ * `scope`, also or instead the connections of servers that start listening from now on.
  *
  * Settings on a socket itself override the defaults. A refusal of the kernel never ends a
  * connection here: the socket is unchanged, one warning per error code is emitted (code

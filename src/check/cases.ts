@@ -158,7 +158,7 @@ const connectCase: Case = {
   },
 }
 
-/** Bounded by this library, for systems where the kernel does not: late timers and two looks of the sweep later. */
+/** For systems where this library bounds the connect: later by late timers and two looks of the sweep. */
 const boundConnectCase: Case = {
   name: 'connecting, no answer',
   settings: `dead peer timeout ${USER_TIMEOUT} ms`,

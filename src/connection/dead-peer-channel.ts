@@ -22,7 +22,10 @@ export interface DeadPeerMessage {
   /** The peer's address, from the kernel, which still has it when the connection is dead. */
   remoteAddress: string | undefined
   remotePort: number | undefined
-  /** What was set: `idle` and `interval` in seconds, `count` in probes, `userTimeout` in milliseconds. Fields that were not set are absent. */
+  /**
+   * What was set: `idle` and `interval` in seconds, `count` in probes, `userTimeout` in
+   * milliseconds. Fields that were not set are absent.
+   */
   settings: {
     keepalive?: boolean
     idle?: number

@@ -19,7 +19,10 @@ export interface Defaults {
   reportRefusal(socket: Socket, error: unknown): void
 }
 
-/** Sets the defaults on each socket that connects from now on, before its own settings. Returns a function that undoes it. */
+/**
+ * Sets the defaults on each socket that connects from now on, before its own settings.
+ * Returns a function that undoes it.
+ */
 export function observeConnects(defaults: Defaults): () => void {
   const observer: Observer = {
     connecting(handle, socket, request) {

@@ -90,7 +90,10 @@ export interface ServerDefaults {
 
 let forServers: ServerDefaults | undefined
 
-/** Sets the defaults on each server that starts listening from now on, before its own settings. Returns a function that undoes it. */
+/**
+ * Sets the defaults on each server that starts listening from now on, before its own settings.
+ * Returns a function that undoes it.
+ */
 export function observeListens(defaults: ServerDefaults): () => void {
   forServers = defaults
   const observer: Observer = {
