@@ -1,9 +1,8 @@
-// Glue: unpack integers, call, return an integer. Every check of meaning and
-// every word is in TypeScript; here a wrong argument is kInvalid.
+// Glue: unpack integers, call, return an integer. Semantic checks and messages are in
+// TypeScript; here a wrong argument returns kInvalid.
 //
-// Mostly raw Node-API: an environment may end in the midst of any call, a worker that is
-// terminated while it loads this, and node-addon-api ends the process where it has an error
-// that nobody can be thrown at any more.
+// Mostly raw Node-API: an environment may end during any call (a worker that is terminated
+// while it loads this add-on), and node-addon-api ends the process if it cannot throw an error.
 #include <napi.h>
 #if !defined(_WIN32)
 #include <unistd.h>
@@ -41,7 +40,7 @@ struct Environment {
   napi_ref notify = nullptr;
 };
 
-// Room for every option, and for an address as text.
+// Enough for every option, and for an address as text.
 constexpr size_t kIntegers = 16;
 
 // The arguments of one call.
@@ -54,7 +53,7 @@ class Arguments {
           count >= kCount;
   }
 
-  // Node-API itself would take 2^32 + 7 and 7.5 for 7, and NaN for 0.
+  // Node-API itself would convert 2^32 + 7 and 7.5 to 7, and NaN to 0.
   bool Integer(size_t index, int* value) const {
     double number = 0;
     if (!ok_ || napi_get_value_double(env_, values_[index], &number) != napi_ok ||
@@ -99,10 +98,10 @@ napi_value Number(napi_env env, int value) {
 
 Environment* Data(napi_env env) { return Napi::Env(env).GetInstanceData<Environment>(); }
 
-// Which option was refused travels above the errno: -(option << 16 | errno).
+// The refused option is in the bits above the errno: -(option << 16 | errno).
 int Refusal(int option, int error) { return -(option << 16 | -error); }
 
-// set(descriptor): option n is in integers[n]; a negative value leaves it as it is.
+// set(descriptor): option n is in integers[n]; a negative value leaves it unchanged.
 napi_value Set(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
   Socket socket;
@@ -116,7 +115,7 @@ napi_value Set(napi_env env, napi_callback_info info) {
   return Number(env, 0);
 }
 
-// get(descriptor, options): bit n asks for option n, which goes to integers[n].
+// get(descriptor, options): bit n requests option n, which goes to integers[n].
 napi_value Get(napi_env env, napi_callback_info info) {
   const Arguments<2> arguments(env, info);
   Socket socket;
@@ -149,7 +148,7 @@ napi_value Ask(napi_env env, napi_callback_info info) {
   return Number(env, kFunction(socket));
 }
 
-// The address goes to the integers as bytes that end with a zero.
+// The address goes to the integers as zero-terminated bytes.
 template <int (*kFunction)(Socket, char*, size_t)>
 napi_value AskAddress(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
@@ -166,8 +165,8 @@ napi_value TcpInfo(napi_env env, napi_callback_info info) {
   return Number(env, ReadTcpInfo(socket, Data(env)->fields));
 }
 
-// sweep(connections, count): an Outstanding each, which begins with a descriptor. All that are
-// swept in one crossing.
+// sweep(connections, count): one Outstanding for each, which begins with a descriptor. Many
+// connections in one call.
 napi_value Sweep(napi_env env, napi_callback_info info) {
   const Arguments<2> arguments(env, info);
   int* numbers;
@@ -192,8 +191,8 @@ void Notify(void* context, int descriptor, int ticket) {
   napi_value notify = nullptr;
   napi_get_global(env, &global);
   napi_get_reference_value(env, environment->notify, &notify);
-  // As from any event of the loop: ticks and microtasks run when it is done, and what it
-  // throws is an uncaught exception. Else it would be thrown out of the next call.
+  // Like any callback of the event loop: ticks and microtasks run afterwards, and an error is an
+  // uncaught exception. Otherwise the next call would throw it.
   const napi_value arguments[] = {Number(env, descriptor), Number(env, ticket)};
   if (napi_make_callback(env, nullptr, global, notify, 2, arguments, nullptr) !=
       napi_pending_exception)
@@ -203,8 +202,8 @@ void Notify(void* context, int descriptor, int ticket) {
     napi_fatal_exception(env, exception);
 }
 
-// An environment ends while the event loop still holds the watcher: the asynchronous hook
-// keeps it until libuv has let go.
+// When an environment ends, the event loop still uses the watcher: the asynchronous cleanup hook
+// delays the end until libuv has closed it.
 struct Opened {
   Environment* environment;
   Watcher* watcher;
@@ -246,7 +245,7 @@ napi_value Open(napi_env env, napi_callback_info info) {
   return Number(env, 0);
 }
 
-// shut(): what `open` has opened, which may be opened again.
+// shut(): closes what `open` has opened; it can be opened again.
 napi_value ShutWatcher(napi_env env, napi_callback_info) {
   Environment* environment = Data(env);
   if (environment->opened == nullptr) return Number(env, kInvalid);
@@ -279,7 +278,7 @@ napi_value Capabilities(napi_env env, napi_callback_info) {
   return Number(env, FindCapabilities());
 }
 
-// now(): milliseconds of a clock that never goes back.
+// now(): milliseconds of a monotonic clock.
 napi_value Now(napi_env env, napi_callback_info) {
   napi_value result = nullptr;
   napi_create_int64(env, Milliseconds(), &result);
@@ -287,12 +286,12 @@ napi_value Now(napi_env env, napi_callback_info) {
 }
 
 #if !defined(_WIN32)
-// close(descriptor): Deno hands out a new one at every call.
+// close(descriptor): for Deno, which creates a new descriptor at every call.
 int CloseDescriptor(Socket socket) { return close(socket) == 0 ? 0 : -errno; }
 #endif
 
 #if defined(__linux__)
-// takeDescriptor(process, descriptor): the first is what openProcess has returned.
+// takeDescriptor(process, descriptor): `process` is a result of openProcess.
 napi_value Take(napi_env env, napi_callback_info info) {
   const Arguments<2> arguments(env, info);
   Socket process;
@@ -304,8 +303,8 @@ napi_value Take(napi_env env, napi_callback_info info) {
 #endif
 
 #if defined(_WIN32)
-// findSocket(localAddress, localPort, remoteAddress, remotePort); the addresses as
-// Node tells them, '' for a listener's remote one. Returns the descriptor.
+// findSocket(localAddress, localPort, remoteAddress, remotePort): the addresses as
+// Node reports them, '' for a listener's remote one. Returns the descriptor.
 napi_value FindSocketByAddress(napi_env env, napi_callback_info info) {
   napi_value values[4];
   size_t count = 4;
@@ -332,7 +331,7 @@ void Export(napi_env env, napi_value exports, const char* name, napi_callback ca
     napi_set_named_property(env, exports, name, function);
 }
 
-// Memory that both sides share, for as long as the reference to it lasts.
+// Memory shared with JavaScript, for as long as the reference exists.
 template <typename T>
 bool Share(napi_env env, napi_value exports, const char* name, size_t count, T** data,
            napi_ref* reference) {
@@ -346,7 +345,7 @@ bool Share(napi_env env, napi_value exports, const char* name, size_t count, T**
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   auto* environment = new Environment(env);
   env.SetInstanceData(environment);
-  // Functions follow only where there is the memory that they use.
+  // Functions are exported only if the memory that they use exists.
   if (!Share(env, exports, "integers", kIntegers, &environment->integers,
              &environment->integers_reference) ||
       !Share(env, exports, "fields", kTcpInfoFields, &environment->fields,

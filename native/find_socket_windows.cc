@@ -34,7 +34,7 @@ struct Libuv {
   }
 };
 
-// A zone (fe80::1%3) is not compared: it is not part of what Node tells for every address.
+// A zone (fe80::1%3) is not compared: Node does not report it for every address.
 bool Same(const sockaddr_storage& a, const sockaddr_storage& b) {
   if (a.ss_family != b.ss_family) return false;
   const auto& a4 = reinterpret_cast<const sockaddr_in&>(a);
@@ -86,7 +86,7 @@ int FindSocket(napi_env env, const char* local_address, int local_port, const ch
     error = search.uv.Parse(remote_address, remote_port, &search.remote);
   if (error != 0) return error;
   search.uv.walk(loop, Visit, &search);
-  // Two listeners may share an address. A guess could set the wrong one.
+  // Two listeners may share an address, and setting the wrong one must be avoided.
   if (search.found != 1) return search.found == 0 ? UV_ENOENT : UV_EADDRINUSE;
   *socket = reinterpret_cast<Socket>(search.descriptor);
   return 0;

@@ -1,5 +1,5 @@
-// For prebuilds only: the few things that the compiler takes from the C++ library,
-// so that a binary needs libc alone and loads whatever libstdc++ a host has.
+// For prebuilds only: the few functions that the compiler needs from the C++ library,
+// so that a binary depends on libc only and loads with any libstdc++.
 #include <cstdlib>
 #include <new>
 
@@ -18,7 +18,7 @@ void operator delete[](void* memory) noexcept { free(memory); }
 void operator delete[](void* memory, size_t) noexcept { free(memory); }
 
 #if defined(__APPLE__)
-// One of our own instead of libSystem's, which would be the only function left that
-// is called through a stub, and a stub costs a page of 16 KB.
+// Replaces libSystem's, which would be the only function called through a stub, and a
+// stub costs a page of 16 KB.
 extern "C" [[noreturn]] void __stack_chk_fail() { abort(); }
 #endif

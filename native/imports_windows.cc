@@ -1,10 +1,10 @@
-// For prebuilds only: what a Windows binary needs to stand on its own, and the
+// For prebuilds only: what a Windows binary needs without other libraries, and the
 // Node-API functions that binding.cc calls.
 //
 // An import library would name NODE.EXE, and a host with another name (Electron,
 // bun.exe) would not load the add-on. The compiler calls an imported function
 // through a pointer named __imp_…: here are those pointers, filled when the DLL is
-// loaded. One that is missing in this list is an error of the linker.
+// loaded. A function missing in this list is a linker error.
 #include <cstdint>
 #include <cstdlib>
 
@@ -55,13 +55,13 @@ extern "C" uintptr_t __stack_chk_guard = 0;
 extern "C" [[noreturn]] void __stack_chk_fail() { abort(); }
 
 // The DLL's entry point. There is no C run-time library to start: nothing here has a
-// constructor. Without one of the functions the host is told that loading failed.
+// constructor. If one of the functions is missing, loading fails.
 extern "C" __attribute__((no_stack_protector)) BOOL WINAPI DllMainCRTStartup(HINSTANCE instance,
                                                                              DWORD reason, void*) {
   if (reason != DLL_PROCESS_ATTACH) return TRUE;
   LARGE_INTEGER ticks;
   QueryPerformanceCounter(&ticks);
-  // Two addresses that the system chooses and a time that nobody outside knows.
+  // Unpredictable from outside: two addresses that the system chooses, and a time.
   __stack_chk_guard = reinterpret_cast<uintptr_t>(instance) ^ reinterpret_cast<uintptr_t>(&ticks) ^
                       static_cast<uintptr_t>(ticks.QuadPart) * 0x9e3779b97f4a7c15;
   bool found = true;

@@ -1,21 +1,22 @@
-// What only `inspect` and `set` ask, beside sockopt.h and by the same contract. Linux only.
+// Functions for `inspect` and `set` only, with the same contract as sockopt.h. Linux only.
 #pragma once
 
 #include "sockopt.h"
 
 namespace keepalive {
 
-// A descriptor that stands for the process, and for no other that gets its number later.
+// A descriptor of the process (a pidfd), which never refers to a later process with the same
+// number.
 int OpenProcess(int pid);
 
-// A descriptor of our own for the same open file. Until it is closed, the file stays open even
-// if the other process closes its own.
+// Duplicates a descriptor of that process. Until the duplicate is closed, the file stays open even
+// if the other process closes its own descriptor.
 int TakeDescriptor(int process, int descriptor);
 
-// This end's address as text. Returns the port.
+// The local address as text. Returns the port.
 int ReadLocalAddress(Socket socket, char* text, size_t size);
 
-// The bytes that were written and that the peer has not acknowledged, sent or not.
+// The number of written bytes that the peer has not acknowledged, sent or not.
 int CountUnacknowledged(Socket socket);
 
 }  // namespace keepalive

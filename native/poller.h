@@ -1,6 +1,6 @@
-// The part of the watcher that differs: epoll or kqueue. libuv stops polling a socket that is not
-// being read, and so misses its end. A poller of our own is itself a descriptor that the event
-// loop polls; it is readable when a connection has ended.
+// The platform-dependent part of the watcher: epoll or kqueue. libuv stops polling a socket that
+// is not being read, and so misses its end. A separate poller is itself a descriptor that the
+// event loop polls; it becomes readable when a connection has ended.
 #pragma once
 
 #include "sockopt.h"
@@ -17,7 +17,7 @@ constexpr int kMaxNotices = 64;
 int OpenPoller();
 void ClosePoller(int poller);
 int AddToPoller(int poller, Socket socket, int ticket);
-// Returns how many notices were written. What does not fit stays pending.
+// Returns how many notices were written. The rest stay pending.
 int TakeNotices(int poller, Notice* notices);
 
 }  // namespace keepalive

@@ -1,9 +1,9 @@
-// A second kqueue may hold the same descriptors as libuv's. There is no filter
-// for errors alone: this is the one for reading, with a low-water mark that no
-// data reaches. macOS cuts the mark at the size of the receive buffer, so a full
-// buffer is told too, once, and is sorted out below. Edge-triggered (EV_CLEAR),
-// because the peer's orderly end (EV_EOF without an error) is told as well, and a
-// death can still follow it. A closed descriptor leaves by itself.
+// A second kqueue may contain the same descriptors as libuv's. There is no filter
+// for errors only, so this uses the read filter with a low-water mark that no amount
+// of data reaches. macOS limits the mark to the size of the receive buffer, so a full
+// buffer is reported, too, once, and is ignored below. Edge-triggered (EV_CLEAR),
+// because the peer's FIN (EV_EOF without an error) is reported as well, and a timeout
+// can still follow it. A closed descriptor is removed automatically.
 #include <fcntl.h>
 #include <sys/event.h>
 #include <sys/time.h>
@@ -37,17 +37,17 @@ int TakeNotices(int poller, Notice* notices) {
   struct kevent events[kMaxNotices];
   const timespec now{};
   const int count = kevent(poller, nullptr, 0, events, kMaxNotices, &now);
-  int told = 0;
+  int taken = 0;
   for (int i = 0; i < count; i++) {
-    // With EV_EOF, fflags is the socket's error. A reset is Node's to report.
+    // With EV_EOF, fflags is the socket's error. Node reports resets.
     const uint32_t error = events[i].fflags;
     if ((events[i].flags & EV_EOF) == 0 || error == 0 || error == ECONNRESET || error == EPIPE)
       continue;
-    notices[told].descriptor = static_cast<int>(events[i].ident);
-    notices[told].ticket = static_cast<int>(reinterpret_cast<intptr_t>(events[i].udata));
-    told++;
+    notices[taken].descriptor = static_cast<int>(events[i].ident);
+    notices[taken].ticket = static_cast<int>(reinterpret_cast<intptr_t>(events[i].udata));
+    taken++;
   }
-  return told;
+  return taken;
 }
 
 }  // namespace keepalive

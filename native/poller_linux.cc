@@ -1,7 +1,7 @@
-// A second epoll may hold the same descriptors as libuv's. EPOLLERR and EPOLLHUP
-// are reported without being asked for, so it asks for nothing else and stays
-// silent for the whole life of a healthy connection. Edge-triggered, because
-// one notice per death is enough. A closed descriptor leaves by itself.
+// A second epoll instance may contain the same descriptors as libuv's. EPOLLERR and
+// EPOLLHUP are always reported, so no other events are requested, and a healthy
+// connection causes no events at all. Edge-triggered, because one notice per connection
+// is enough. A closed descriptor is removed automatically.
 #include <sys/epoll.h>
 #include <unistd.h>
 
@@ -20,7 +20,7 @@ int OpenPoller() {
 void ClosePoller(int poller) { close(poller); }
 
 int AddToPoller(int poller, int socket, int ticket) {
-  // libuv aborts the process when it is to add a poller that holds its own.
+  // Only sockets: if this epoll contained libuv's own, libuv would abort the process.
   int type = 0;
   const int result = GetInt(socket, SOL_SOCKET, SO_TYPE, &type);
   if (result < 0) return result;

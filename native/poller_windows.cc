@@ -1,5 +1,5 @@
-// Not available: uv_poll on Windows reports the end of a connection only together
-// with readable data, which would wake the loop without end while nobody reads.
+// Not available: uv_poll on Windows reports the end of a connection only together with
+// readable data, which would wake the loop continuously while the socket is not being read.
 #include "poller.h"
 
 namespace keepalive {

@@ -28,7 +28,7 @@ int ReadPeerAddress(int socket, char* text, size_t size) {
   return AddressText(address, text, size);
 }
 
-// Each has a structure of its own, without the time of the last acknowledgement.
+// Each system has its own structure, without the time of the last acknowledgement.
 int ReadTcpInfo(int, double*) { return kUnavailable; }
 void ReadOutstanding(int, Outstanding* outstanding) { outstanding->waits = kUnavailable; }
 

@@ -8,7 +8,7 @@
 namespace keepalive {
 
 // TCP_RXT_CONNDROPTIME counts from the first retransmission. (TCP_CONNECTIONTIMEOUT
-// is the handshake's.)
+// bounds the handshake.)
 const BsdOption kBsdOptions[kOptionCount] = {
     {IPPROTO_TCP, TCP_RXT_CONNDROPTIME},  // seconds, 0 = none
     {IPPROTO_TCP, kNoSuchOption},         // kRtoMax

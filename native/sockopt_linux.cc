@@ -13,7 +13,7 @@
 #include "sockopt.h"
 #include "sockopt_unix.h"
 
-// Linux 6.15; older headers lack it, older kernels answer ENOPROTOOPT.
+// Linux 6.15; older headers lack it, older kernels return ENOPROTOOPT.
 #ifndef TCP_RTO_MAX_MS
 #define TCP_RTO_MAX_MS 44
 #endif
@@ -41,7 +41,7 @@ constexpr Name kNames[kOptionCount] = {
     {SOL_SOCKET, SO_KEEPALIVE},
 };
 
-// gVisor takes these options, and forgets them.
+// gVisor accepts these options without effect, so they are read back.
 int SetMinimum(int socket, int level, int name, int minimum) {
   const int refused = SetInt(socket, level, name, minimum);
   if (refused < 0) return refused;
@@ -59,8 +59,8 @@ int GetOption(int socket, Option option, int* value) {
   return GetInt(socket, kNames[option].level, kNames[option].name, value);
 }
 
-// Loopback and every real path deliver a TTL below 255, so a minimum of 255
-// drops all that arrives. An IPv6 socket carries IPv4 too where it is v4-mapped.
+// Packets arrive with a TTL below 255 on loopback and on every real path, so a minimum
+// of 255 drops all of them. A v4-mapped IPv6 socket receives IPv4, so it needs both.
 int SetUnplugged(int socket, bool unplugged) {
   const int minimum = unplugged ? 255 : 0;
   int family = 0;
@@ -73,9 +73,9 @@ int SetUnplugged(int socket, bool unplugged) {
   return SetMinimum(socket, IPPROTO_IP, IP_MINTTL, minimum);
 }
 
-// getpeername() answers ENOTCONN once the connection is dead; SO_PEERNAME does
-// not look at the state (net/ipv4/af_inet.c, inet_getname with peer == 2), but
-// refuses more room than the family's address takes.
+// getpeername() fails with ENOTCONN once the connection has ended. SO_PEERNAME does
+// not check the state (net/ipv4/af_inet.c, inet_getname with peer == 2), but refuses
+// a buffer larger than the family's address.
 int ReadPeerAddress(int socket, char* text, size_t size) {
   sockaddr_storage address{};
   int family = 0;
@@ -88,8 +88,8 @@ int ReadPeerAddress(int socket, char* text, size_t size) {
 
 namespace {
 
-// The kernel's struct only ever grows at its end, and headers lag behind
-// kernels: room for later fields, and the returned length decides what counts.
+// The kernel's struct only grows at its end, and headers are older than kernels: the
+// buffer has room for later fields, and the returned length shows which were written.
 union InfoBuffer {
   tcp_info info;
   unsigned char bytes[512];
@@ -98,12 +98,12 @@ union InfoBuffer {
 int ReadInfo(int socket, InfoBuffer* buffer) {
   socklen_t length = sizeof *buffer;
   if (getsockopt(socket, IPPROTO_TCP, TCP_INFO, buffer, &length) != 0) return -errno;
-  // qemu-user writes four bytes; what follows is read without asking again.
+  // qemu-user writes four bytes only; the callers do not check the length of the first fields.
   if (length < offsetof(tcp_info, tcpi_rcv_rtt)) return kUnavailable;
   return static_cast<int>(length);
 }
 
-// enum tcp_state, which only netinet/tcp.h names for programs.
+// enum tcp_state: of the user-space headers, only netinet/tcp.h has the names.
 constexpr int kSynSent = 2;
 constexpr int kClose = 7;
 
@@ -112,9 +112,9 @@ constexpr size_t kReceiveWindowOffset = offsetof(tcp_info, tcpi_snd_wnd) + sizeo
 
 }  // namespace
 
-// tcp_init_sock() gives a new socket a retransmission timeout and a segment size. gVisor's has
-// neither, and later lacks what waits for the peer and when that has answered; qemu-user passes
-// four bytes on.
+// tcp_init_sock() sets a retransmission timeout and a segment size on a new socket. gVisor sets
+// neither, and lacks the outstanding data and the time of the last answer; qemu-user passes on
+// four bytes only.
 int FindCapabilities() {
   const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (socket < 0) return -errno;
@@ -134,7 +134,7 @@ int ReadTcpInfo(int socket, double* fields) {
   const tcp_info& info = buffer.info;
   int index = 0;
   const auto flag = [&](unsigned value) { fields[index++] = value; };
-  // A field counts only if the kernel wrote it to its end.
+  // A field counts only if the kernel wrote all of it.
   const auto field = [&](size_t offset, auto value) {
     if (offset + sizeof value <= length) fields[index] = static_cast<double>(value);
     index++;
@@ -197,19 +197,20 @@ void ReadOutstanding(int socket, Outstanding* outstanding) {
   const bool open = info.tcpi_state != kSynSent && info.tcpi_state != kClose;
   outstanding->waits = waits && open ? 1 : 0;
   outstanding->in_flight = low(info.tcpi_unacked);
-  const bool told = static_cast<size_t>(result) >= kReceiveWindowOffset;
-  outstanding->window = told ? low(std::min<uint32_t>(info.tcpi_snd_wnd, INT32_MAX)) : -1;
+  const bool has_window = static_cast<size_t>(result) >= kReceiveWindowOffset;
+  outstanding->window = has_window ? low(std::min<uint32_t>(info.tcpi_snd_wnd, INT32_MAX)) : -1;
   outstanding->since_ack = low(std::min<uint32_t>(info.tcpi_last_ack_recv, INT32_MAX));
   outstanding->acknowledged = low(info.tcpi_bytes_acked);
   outstanding->retransmitted = low(info.tcpi_total_retrans);
   outstanding->probes = info.tcpi_probes;
   outstanding->timeouts = info.tcpi_retransmits;
   outstanding->bare = low(info.tcpi_segs_in - info.tcpi_data_segs_in);
-  // TCP_RTO_MIN is the least that a peer is given for an answer.
+  // A peer always has at least TCP_RTO_MIN to answer.
   const uint32_t deviation = std::max<uint32_t>(4 * info.tcpi_rttvar, 200'000);
   outstanding->answer_time = low((info.tcpi_rtt + deviation) / 1000);
-  // Each expiry doubles the interval: those before the last one add up to the last, less the first.
-  // An expiry that sent nothing, while the link layer still holds the segment, does not count.
+  // Each expiry doubles the interval: all intervals before the last add up to the last minus the
+  // first. An expiry that sent nothing, because the link layer still has the segment, does not
+  // count.
   const uint64_t timer = info.tcpi_rto / 1000;
   const unsigned expiries = info.tcpi_retrans > 0 ? info.tcpi_retransmits : 0;
   const uint64_t in_flight = info.tcpi_last_data_sent + timer - (timer >> std::min(expiries, 31U));

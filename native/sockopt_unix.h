@@ -17,7 +17,7 @@ inline int GetInt(int socket, int level, int name, int* value) {
   return getsockopt(socket, level, name, value, &length) == 0 ? 0 : -errno;
 }
 
-// macOS and FreeBSD: each one's own file has its options.
+// macOS and FreeBSD: the options are in the file of each system.
 struct BsdOption {
   int level;
   int name;  // kNoSuchOption where the system lacks it

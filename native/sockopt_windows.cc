@@ -25,8 +25,8 @@ constexpr Name kNames[kOptionCount] = {
     {SOL_SOCKET, SO_KEEPALIVE},
 };
 
-// Winsock's number as libuv's, by the host's own table, so that the same name
-// comes out as for Node's errors. That table lacks what an old Windows answers.
+// Translates Winsock's error number with the host's own table into libuv's, so that codes are
+// the same as in Node's errors. The table lacks the error of an old Windows.
 int ErrorNumber(int error) {
   if (error == WSAENOPROTOOPT) return UV_ENOPROTOOPT;
   int (*translate)(int) = nullptr;
@@ -40,7 +40,7 @@ int SetInt(SOCKET socket, int level, int name, int value) {
   return setsockopt(socket, level, name, bytes, sizeof value) == 0 ? 0 : LastError();
 }
 
-// SO_KEEPALIVE comes as one byte, the others as four.
+// SO_KEEPALIVE is returned as one byte, the others as four.
 int GetInt(SOCKET socket, int level, int name, int* value) {
   *value = 0;
   int length = sizeof *value;
@@ -50,7 +50,7 @@ int GetInt(SOCKET socket, int level, int name, int* value) {
 
 }  // namespace
 
-// TCP_MAXRTMS is younger than TCP_MAXRT, which is the same in seconds.
+// TCP_MAXRTMS is newer than TCP_MAXRT, which is the same in seconds.
 int SetOption(Socket socket, Option option, int value) {
   if (kNames[option].name == kNoSuchOption) return kUnavailable;
   const int error = SetInt(socket, kNames[option].level, kNames[option].name, value);
@@ -93,7 +93,7 @@ int ReadPeerAddress(Socket socket, char* text, size_t size) {
 int SetUnplugged(Socket, bool) { return kUnavailable; }
 int FindCapabilities() { return 0; }
 
-// SIO_TCP_INFO tells neither probes nor the time of the last acknowledgement.
+// SIO_TCP_INFO has neither probes nor the time of the last acknowledgement.
 int ReadTcpInfo(Socket, double*) { return kUnavailable; }
 void ReadOutstanding(Socket, Outstanding* outstanding) { outstanding->waits = kUnavailable; }
 

@@ -45,7 +45,7 @@ int Watcher::OpenPoll() {
 }
 
 int Watcher::SetTimer(int milliseconds) {
-  // The loop's own clock stands still while JavaScript runs.
+  // The loop's cached time does not advance while JavaScript runs.
   uv_.update_time(timer_.loop);
   return uv_.timer_start(&timer_, OnTimer, static_cast<uint64_t>(milliseconds), 0);
 }
@@ -69,9 +69,9 @@ void Watcher::OnClosed(uv_handle_t* handle) {
 void Watcher::OnReadable(uv_poll_t* poll, int, int) {
   auto* self = static_cast<Watcher*>(poll->data);
   Notice notices[kMaxNotices];
-  // What does not fit is reported in the loop's next turn: the poller stays readable.
+  // The rest is reported in the next iteration of the loop: the poller stays readable.
   const int count = TakeNotices(self->poller_, notices);
-  // The program may close this watcher meanwhile.
+  // A callback may close this watcher.
   for (int i = 0; i < count && self->notify_ != nullptr; i++)
     self->notify_(self->context_, notices[i].descriptor, notices[i].ticket);
 }

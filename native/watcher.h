@@ -1,7 +1,7 @@
-// Watches connections for their end, also those that are not being read, and keeps time.
+// Reports the end of connections, also of those that are not being read, and has a timer.
 //
-// One per environment, on the environment's own event loop, without a thread. It keeps no
-// process alive. The timer is here because a test may replace every timer of JavaScript's.
+// One per environment, on the environment's own event loop, without a thread. It does not keep the
+// process running. The timer is here because fake timers may replace all timers of JavaScript.
 #pragma once
 
 #include <node_api.h>
@@ -14,18 +14,18 @@ namespace keepalive {
 
 class Watcher {
  public:
-  // A connection has ended, by the number under which it is watched, because descriptors are
-  // reused at once; or, with kTimer for a descriptor, the timer has expired.
+  // A connection has ended; the ticket identifies it, because descriptors are reused at once.
+  // With kTimer as the descriptor: the timer has expired.
   using Notify = void (*)(void* context, int descriptor, int ticket);
   static constexpr int kTimer = -1;
 
   // Returns 0 and a watcher, or a negative errno.
   static int Open(napi_env env, Notify notify, void* context, Watcher** watcher);
-  // Where there is no descriptor left for a poller it fails now, and may succeed the next time.
+  // If no descriptor is free for a poller it fails, and may succeed the next time.
   int Watch(Socket socket, int ticket);
-  // Replaces what was set before.
+  // Replaces the earlier time.
   int SetTimer(int milliseconds);
-  // The memory lasts until the event loop has let go of it; then `closed` is called.
+  // The memory is freed when the event loop has closed the handles; then `closed` is called.
   void Close(void (*closed)(void*), void* context);
 
  private:

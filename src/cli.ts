@@ -5,25 +5,25 @@ import type { Answer } from './inspect/inspect-command.js'
 
 const HELP = `Usage: tcp-keepalive <command>
 
-  check              pulls the cable of real connections on this machine and shows when
-                     each becomes an error
+  check              unplugs real connections on this machine and shows when each becomes
+                     an error
   inspect <pid>      shows the TCP connections of a running process, and on which of them
-                     a dead peer is noticed late or never
+                     a dead peer would be noticed late or never
   set <pid> …        sets keepalive and the user timeout on them, without a restart
-  <command> --help   says more
-  --version
+  <command> --help   shows the options of a command
+  --version          shows the version
 `
 
 const CHECK_HELP = `Usage: tcp-keepalive check
 
-Pulls the cable of real connections on this machine and shows when each becomes an
-error. Takes about ten seconds, needs no privileges. Where that is not possible (gVisor,
-qemu-user) it shows what is.
+Unplugs real connections on this machine, so that their peers go silent, and shows when
+each becomes an error. Takes about ten seconds and needs no privileges. If this system
+cannot unplug a connection (gVisor, qemu-user), it shows only an unanswered connect.
 
-Exit status: 0; 1 when a time is not the predicted one; 2 when this system cannot do it.
+Exit status: 0 if all times are as predicted; 1 if one is not; 2 if it cannot run here.
 `
 
-/** A command's words; the code of each is loaded when it is asked for. */
+/** A command; its code is loaded only when it is used. */
 interface Command {
   help(): Promise<string> | string
   run(words: readonly string[]): Promise<number>
@@ -55,7 +55,7 @@ function print({ status, output }: Answer): number {
 
 function misused(command: string, problem: string): number {
   process.stderr.write(
-    `tcp-keepalive ${command}: ${problem}\nHow it is used: npx tcp-keepalive ${command} --help\n`,
+    `tcp-keepalive ${command}: ${problem}\nUsage: npx tcp-keepalive ${command} --help\n`,
   )
   return 2
 }
@@ -91,7 +91,7 @@ async function main([name = '--help', ...words]: string[]): Promise<number> {
 }
 
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  // Whoever reads, such as head(1), may have seen enough.
+  // The reader, such as head(1), may have closed the pipe.
   if (error.code !== 'EPIPE') throw error
 })
 main(process.argv.slice(2)).then((code) => {

@@ -1,12 +1,12 @@
 import { getSystemErrorName } from 'node:util'
 
 /**
- * An error that says that the peer was silent. Where it came inside another
- * (fetch's `cause`, an AggregateError, a driver's `original`), these fields are the
- * inner error's; node-fetch calls `syscall` `erroredSysCall`.
+ * An error that means that the peer was silent. If another error wraps it (fetch's `cause`,
+ * an AggregateError, a driver's `original`), these fields are those of the inner error;
+ * node-fetch calls `syscall` `erroredSysCall`.
  */
 export interface DeadPeerError extends NodeJS.ErrnoException {
-  /** ETIMEDOUT, or the ICMP error that came before it. */
+  /** ETIMEDOUT, or an earlier ICMP error, which the kernel reports instead. */
   code:
     | 'ETIMEDOUT'
     | 'EHOSTUNREACH'
@@ -15,13 +15,13 @@ export interface DeadPeerError extends NodeJS.ErrnoException {
     | 'ECONNREFUSED'
     | 'EACCES'
     | 'ENOPROTOOPT'
-  /** The system's number of it, negative as everywhere in Node. */
+  /** The system's error number, negative as everywhere in Node. */
   errno: number
-  /** The call that Node reports the error of. */
+  /** The system call, as Node reports it. */
   syscall: 'read' | 'write' | 'connect'
 }
 
-/** A connection that is established ends with these only after its retransmissions or probes. */
+/** An established connection ends with these only after its retransmissions or probes. */
 const ESTABLISHED = new Set([
   'ETIMEDOUT',
   'EHOSTUNREACH',
@@ -31,45 +31,44 @@ const ESTABLISHED = new Set([
   'EACCES',
   'ENOPROTOOPT',
 ])
-/** Of a connect the others come at once: the peer refuses, or this host has no route. */
+/** For a connect, the others come at once: the peer refuses, or this host has no route. */
 const CONNECTING = new Set(['ETIMEDOUT', 'EHOSTUNREACH', 'EHOSTDOWN'])
-const VERDICTS = new Map<unknown, ReadonlySet<string>>([
+const CODES_BY_SYSCALL = new Map<unknown, ReadonlySet<string>>([
   ['read', ESTABLISHED],
   ['write', ESTABLISHED],
   ['connect', CONNECTING],
 ])
 
-/** No address family or no route: this host has not asked, so the attempt says nothing of the peer. */
-const NOT_ASKED = new Set(['ENETUNREACH', 'EADDRNOTAVAIL'])
+/** No address family or no route: this host sent nothing, so the attempt says nothing about the peer. */
+const NOTHING_SENT = new Set(['ENETUNREACH', 'EADDRNOTAVAIL'])
 
 /** fetch, mongodb; sequelize; sequelize; mssql; cassandra-driver. */
 const WRAPPERS = ['cause', 'original', 'parent', 'originalError', 'innerError']
 
-/** No error that a program makes holds more; accessors may go on for ever. */
+/** No real error wraps more; accessors could return new objects forever. */
 const MAX_VISITED = 500
 
 /**
- * Whether an error means that the peer was silent, for longer than keepalive, the user
+ * Whether an error means that the peer was silent for longer than keepalive, the user
  * timeout or the retransmissions allow.
  *
- * True for a numeric `errno` (the kernel may report an earlier ICMP error instead of
- * ETIMEDOUT)
+ * True for an error with a numeric `errno` (the kernel may report an earlier ICMP error
+ * instead of ETIMEDOUT)
  * - of ETIMEDOUT, EHOSTUNREACH or EHOSTDOWN with syscall `read`, `write` or `connect`;
  * - of ENETUNREACH, ECONNREFUSED, EACCES or ENOPROTOOPT with `read` or `write`. With
- *   `connect` they are false: the peer refused, or this host had no route and asked nothing.
+ *   `connect` they are false: the peer refused, or this host had no route and sent nothing.
  *
- * Looks through `cause`, `original`, `parent`, `originalError` and `innerError`, and
- * through an AggregateError, of which all errors must be such; an address that this host
- * could not even try (`connect` ENETUNREACH or EADDRNOTAVAIL) does not count there. Also
- * true for the error of node-fetch 3, which names the code and the `erroredSysCall`.
- * False for what only looks like it: a driver's own timer, Node's attempt timeout,
- * ECONNRESET, EPIPE, a failed name look-up.
+ * Also checks `cause`, `original`, `parent`, `originalError` and `innerError`. An
+ * AggregateError is true if all its errors are; an address to which this host could send
+ * nothing (`connect` ENETUNREACH or EADDRNOTAVAIL) is ignored there. Also true for the error
+ * of node-fetch 3, which has the code's name and `erroredSysCall`. False for similar errors:
+ * a driver's own timer, Node's attempt timeout, ECONNRESET, EPIPE, a failed name lookup.
  *
- * Two look the same and are true: where Node has tried several addresses, one that it
- * left after `autoSelectFamilyAttemptTimeout`; and `connect EHOSTUNREACH` that an
- * `unreachable` route or a firewall made at once. So pause before you connect again.
+ * Two cases cannot be distinguished and are true, too: an address that Node abandoned after
+ * `autoSelectFamilyAttemptTimeout`, if it tried several; and a `connect EHOSTUNREACH` that an
+ * `unreachable` route or a firewall caused at once. So wait before you reconnect.
  *
- * @throws Nothing, whatever it is given.
+ * @throws Nothing, whatever the argument is.
  * @platform All.
  * @see tcp(7); net/ipv4/tcp_timer.c, tcp_write_err, for the earlier ICMP error
  *
@@ -77,54 +76,54 @@ const MAX_VISITED = 500
  * socket.on('error', (error) => {
  *   if (isDeadPeerError(error)) reconnect()
  * })
- * isDeadPeerError(new Error('a timer of my own: ETIMEDOUT')) // => false
+ * isDeadPeerError(new Error('my own timer: ETIMEDOUT')) // => false
  */
 export function isDeadPeerError(error: unknown): error is DeadPeerError {
   try {
-    return isVerdict(error, new Map()) === true
+    return meansDeadPeer(error, new Map()) === true
   } catch {
-    // An accessor's, or a revoked proxy's.
+    // An accessor or a revoked proxy has thrown.
     return false
   }
 }
 
-/** Undefined where this host has not asked, so that it says nothing of any peer. */
+/** `undefined` if this host sent nothing, so the error says nothing about the peer. */
 type Answer = boolean | undefined
 
-/** Each object is looked at once: several wrappers at each level would make paths without number. */
-function isVerdict(error: unknown, visited: Map<object, Answer>): Answer {
+/** Visits each object once: with several wrappers per level the number of paths would explode. */
+function meansDeadPeer(error: unknown, visited: Map<object, Answer>): Answer {
   if (typeof error !== 'object' || error === null) return false
   if (visited.has(error)) return visited.get(error)
   if (visited.size === MAX_VISITED) return false
-  // What leads back to itself is none.
+  // For an error that wraps itself.
   visited.set(error, false)
   const { syscall, code } = systemCallOf(error)
-  const answer = VERDICTS.get(syscall)?.has(code)
+  const answer = CODES_BY_SYSCALL.get(syscall)?.has(code)
     ? true
-    : syscall === 'connect' && NOT_ASKED.has(code)
+    : syscall === 'connect' && NOTHING_SENT.has(code)
       ? undefined
-      : holdsVerdict(error as Record<string, unknown>, visited)
+      : wrapsDeadPeer(error as Record<string, unknown>, visited)
   visited.set(error, answer)
   return answer
 }
 
-function holdsVerdict(error: Record<string, unknown>, visited: Map<object, Answer>): boolean {
+function wrapsDeadPeer(error: Record<string, unknown>, visited: Map<object, Answer>): boolean {
   const { errors } = error
-  if (!Array.isArray(errors)) return WRAPPERS.some((name) => isVerdict(error[name], visited))
+  if (!Array.isArray(errors)) return WRAPPERS.some((name) => meansDeadPeer(error[name], visited))
   let some = false
-  // Not every(), which passes over the holes of a sparse array.
+  // Not every(), which skips the holes of a sparse array.
   for (const inner of errors) {
-    const answer = isVerdict(inner, visited)
+    const answer = meansDeadPeer(inner, visited)
     if (answer === false) return false
     some ||= answer === true
   }
   return some
 }
 
-/** The system's own name: a driver's timer may call itself ETIMEDOUT, but has no such number. */
+/** The system call and the name of its errno. A driver's timer may use the code ETIMEDOUT, but has no errno. */
 function systemCallOf(error: object): { syscall: unknown; code: string } {
   const { errno, syscall, erroredSysCall } = error as Record<string, unknown>
-  // node-fetch 3 copies the name, in place of the number, and the call of an error of Node's.
+  // node-fetch 3 copies the code into `errno`, and Node's `syscall` into `erroredSysCall`.
   if (typeof errno === 'string') return { syscall: erroredSysCall, code: errno }
   const isNumber = Number.isSafeInteger(errno) && (errno as number) < 0
   return { syscall, code: isNumber ? getSystemErrorName(errno as number) : '' }

@@ -13,55 +13,55 @@ import { apply, type Target } from './targets/apply.js'
 import { NO_TCP_INFO } from './tcp-info.js'
 
 /**
- * Makes a silent peer an `'error'` within `ms` **milliseconds**, whatever the
- * connection is doing: of its last sign of life when idle, of the first
- * unacknowledged byte (plus what the round-trip time adds) when data is in
- * flight, of the call while connecting. Never before 70 % of `ms`, up to the limits below.
+ * Makes a silent peer an `'error'` within `ms` **milliseconds**, in every state of the
+ * connection. The time counts from the peer's last segment if the connection is idle, from the
+ * first unacknowledged byte (plus what the round-trip time adds) if data is in flight, and from
+ * the call while connecting. The error never comes before 70 % of `ms`, up to the limits below.
  *
  * Sets SO_KEEPALIVE, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT and TCP_USER_TIMEOUT. With
- * `'keep'` this library also looks twice a second at what the peer has acknowledged (anything, and
- * anything new: a peer that goes on sending while nothing of ours arrives is silent, too), all such
- * sockets at once, and lets window probes come more often while a window is
- * closed (TCP_RTO_MAX_MS, Linux 6.15 and newer). The plan that comes back is plain
- * data: log it.
+ * `'keep'` this library also checks what the peer has acknowledged, for many sockets in one call:
+ * every eighth of the plan's `silence`, but at least every 30 s; twice a second while in doubt. An
+ * acknowledgement of nothing new does not count while the window is open: a peer that keeps
+ * sending although our segments do not arrive is silent, too. While a window is closed, it makes
+ * the kernel send window probes more often (TCP_RTO_MAX_MS, Linux 6.15 and newer). The returned
+ * plan is plain data: log it.
  *
- * **A live peer that does not read** (a slow consumer, a stopped debugger) answers
- * the kernel's window probes. With `slowReader: 'keep'`, the default on Linux, it is kept;
- * with `'end'` it is given up after the same time, by the user timeout alone.
+ * **A live peer that does not read** (a slow consumer, a process stopped in a debugger) answers
+ * the kernel's window probes. With `slowReader: 'keep'`, the default on Linux, it is not
+ * disconnected. With `'end'` it is disconnected after the same time, by the user timeout.
  *
- * **A peer that dies behind a closed window** is noticed later than `ms` where it must be, because
- * until then a live one on a lossy path looks the same. Before Linux 6.15 six window probes must go
- * unanswered, which are up to two minutes apart: 13 s if the window has just closed, 12 minutes if it has
- * been closed for two (docs/detection.md). On every kernel, where the window closed upon data in flight
- * and the peer took nothing for long: after rather more than half as long again, up to 240 s.
+ * **A peer that dies behind a closed window** is noticed later than `ms` in two cases, because until
+ * then a live peer on a lossy path looks the same. Before Linux 6.15, six window probes must go
+ * unanswered, which are up to two minutes apart: 13 s if the window has just closed, 12 minutes if
+ * it has been closed for two (docs/detection.md). On every kernel, if the window closed on data in
+ * flight and the peer accepted nothing for long: after somewhat more than 1.5 times `ms`, up to 240 s.
  *
- * However large `ms` is, the kernel ends such stuck data after 240 s without an answer, with `'keep'`
- * data in flight after about 924 s, and a connect after about 130 s.
+ * However large `ms` is, the kernel times out such stuck data after 240 s without an answer, with
+ * `'keep'` data in flight after about 924 s, and a connect after about 130 s.
  *
- * The side effects are those of `setKeepalive`. The host's own values are read once
- * per process.
+ * The side effects are those of `setKeepalive`. The host's defaults are read once per process.
  *
  * @param target A socket, connected or not; a server; an http(s) agent; an http2 session.
- * @param ms 2000 to 2147483647, or 0 to take everything back: keepalive off, and the
- * host's defaults.
- * @param options `slowReader`: `'keep'` or `'end'`; omitted, `'keep'` where it can be had
+ * @param ms **Milliseconds**, 2000 to 2147483647. 0 restores the defaults: keepalive off, and the
+ * host's values for the rest.
+ * @param options `slowReader`: `'keep'` or `'end'`; if omitted, `'keep'` where it is available
  * (`support.setDeadPeerTimeout`), else `'end'`.
- * @returns The plan: what was set, and what comes of it.
+ * @returns The plan: what was set, and the resulting detection times.
  * @throws {TypeError} ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE: nothing was set.
  * @throws {RangeError} ERR_OUT_OF_RANGE: nothing was set.
  * @throws {Error} ERR_SOCKET_CLOSED, ERR_FEATURE_UNAVAILABLE_ON_PLATFORM.
- * @throws {SocketOptionError} The kernel refused; ENOTSUP for a Unix-domain socket. Where
- * the settings have to wait for a descriptor it is not thrown: the socket is destroyed with
- * it, a server's is its `'error'`, an agent's the request's.
+ * @throws {SocketOptionError} setsockopt failed; ENOTSUP for a Unix-domain socket. It is not thrown
+ * if the settings must wait for a descriptor: then the socket is destroyed with it, a server emits
+ * it as `'error'`, and the requests of an agent fail with it.
  * @platform Linux. Elsewhere, and in gVisor and qemu-user, `'end'`, as `setUserTimeout`; there
- * `'keep'` is ERR_FEATURE_UNAVAILABLE_ON_PLATFORM, and the connect is bounded by this library where
- * the kernel does not do it, up to a second after `ms` (in Node; Bun and Deno show no connects).
- * @see tcp(7); net/ipv4/tcp_timer.c; docs/detection.md for what was measured
+ * `'keep'` is ERR_FEATURE_UNAVAILABLE_ON_PLATFORM, and this library bounds the connect if the
+ * kernel does not, up to a second after `ms` (in Node; in Bun and Deno connects cannot be seen).
+ * @see tcp(7); net/ipv4/tcp_timer.c; docs/detection.md for measurements
  *
  * @example
  * const { idle, interval, count } = setDeadPeerTimeout(socket, 30_000)
  * getKeepalive(socket) // => { enabled: true, idle, interval, count }
- * setDeadPeerTimeout(socket, 0) // takes it back
+ * setDeadPeerTimeout(socket, 0) // restores the defaults
  * getKeepalive(socket).enabled // => false
  */
 export function setDeadPeerTimeout(
@@ -79,16 +79,17 @@ export function setDeadPeerTimeout(
 }
 
 /**
- * What `setDeadPeerTimeout` would set on this host, and when a silent peer would be an
- * error then. Touches nothing.
+ * Returns what `setDeadPeerTimeout` would set on this host, and when a silent peer would then
+ * become an error. Sets nothing.
  *
  * @param ms 2000 to 2147483647 **milliseconds**, or 0.
- * @param options `slowReader`: `'keep'` or `'end'`; omitted, `'keep'` where it can be had
+ * @param options `slowReader`: `'keep'` or `'end'`; if omitted, `'keep'` where it is available
  * (`support.setDeadPeerTimeout`), else `'end'`.
+ * @returns The plan.
  * @throws {TypeError | RangeError} As `setDeadPeerTimeout`.
  * @throws {Error} ERR_FEATURE_UNAVAILABLE_ON_PLATFORM: `'keep'` where `getTcpInfo` is not.
  * @platform As `setDeadPeerTimeout`.
- * @see tcp(7); net/ipv4/tcp_timer.c; docs/detection.md for what was measured
+ * @see tcp(7); net/ipv4/tcp_timer.c; docs/detection.md for measurements
  *
  * @example
  * const plan = planDeadPeerTimeout(60_000)
@@ -109,7 +110,7 @@ interface Planned {
   readonly settings: Settings
 }
 
-/** A program uses few of them, many times. */
+/** A cache: a program uses few plans, many times. */
 const plans = { keep: new Map<unknown, Planned>(), end: new Map<unknown, Planned>() }
 const MAX_PLANS = 100
 
@@ -117,7 +118,7 @@ function planned(ms: unknown, options: unknown): Planned {
   const asked = checkDeadPeerTimeout(ms, options)
   if (ms !== 0 && asked === 'keep' && !hasTcpInfo()) {
     throw unavailable(
-      `slowReader: 'keep' cannot be had. ${NO_TCP_INFO} Omit it, or write { slowReader: 'end' }: a live peer that does not read is given up then, too.`,
+      `slowReader: 'keep' is not available. ${NO_TCP_INFO} Omit it, or write { slowReader: 'end' }: then a live peer that does not read is timed out, too.`,
     )
   }
   const slowReader = asked ?? (hasTcpInfo() ? 'keep' : 'end')
@@ -133,7 +134,7 @@ function planned(ms: unknown, options: unknown): Planned {
   return fresh
 }
 
-/** A plan needs no binary: where none loads, it is what this system has elsewhere. */
+/** A plan needs no binary: without one, it is as on other hosts with this system. */
 function hasTcpInfo(): boolean {
   try {
     return has('tcpInfo')
@@ -142,13 +143,13 @@ function hasTcpInfo(): boolean {
   }
 }
 
-/** A plan as it crosses into native code. */
+/** A plan as settings. */
 export function settingsOf(plan: DeadPeerPlan): Settings {
   const { ms, idle, interval, count, userTimeout, connectTimeout, rtoMax, silence } = plan
   return {
     ...NO_VALUES,
     userTimeout,
-    // With a sweep the bound is the sweep's to write; else it is the host's own.
+    // With a sweep, the sweep writes the bound; otherwise it is the host's default.
     rtoMax: silence > 0 ? LEAVE : (rtoMax ?? LEAVE),
     idle,
     interval,

@@ -1,4 +1,4 @@
 import { type DebugLogger, debuglog } from 'node:util'
 
-/** `NODE_DEBUG=tcp-keepalive` tells what was set, held and watched. */
+/** `NODE_DEBUG=tcp-keepalive` logs what was set, locked and watched. */
 export const debug: DebugLogger = debuglog('tcp-keepalive')

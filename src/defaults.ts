@@ -26,24 +26,23 @@ import type { Call } from './options/units.js'
 import { observeConnects } from './targets/connect-defaults.js'
 import { observeListens } from './targets/server.js'
 
-/** Which sockets: `'client'` those that connect, `'server'` those that are accepted. */
+/** Which sockets: `'client'` those that connect, `'server'` those that servers accept. */
 export type DefaultsScope = 'client' | 'server' | 'all'
 
-/** What `installDefaults` takes: at least one of the three settings. */
+/** The options of `installDefaults`: at least one of `keepalive`, `userTimeout` and `deadPeerTimeout`. */
 export interface DefaultsOptions {
-  /** As `setKeepalive`'s options: **seconds**, **seconds**, **probes**. */
+  /** The options of `setKeepalive`: **seconds**, **seconds**, **probes**. */
   keepalive?: KeepaliveOptions | boolean | undefined
-  /** As `setUserTimeout`'s: **milliseconds**. */
+  /** As for `setUserTimeout`: **milliseconds**. */
   userTimeout?: number | undefined
-  /** As `setDeadPeerTimeout`'s: **milliseconds**. The two above win over it, field by field. */
+  /** As for `setDeadPeerTimeout`: **milliseconds**. The two above override it, field by field. */
   deadPeerTimeout?: number | { ms: number; slowReader?: SlowReader | undefined } | undefined
   /** Default `'client'`. */
   scope?: DefaultsScope | undefined
   /**
-   * Decides for each socket that connects. `host` is what the program asked for,
-   * where Node tells (it keeps the first name of a socket that connects anew), else
-   * the address. Where it throws nothing is set, and that is
-   * told like a refusal of the kernel.
+   * Whether to set a socket that connects. `host` is the name that the program passed, if Node
+   * has it (a socket that connects again keeps its first name), else the address. If the filter
+   * throws, nothing is set, and the error is reported like a refusal of the kernel.
    */
   filter?: ((socket: Socket, destination: { host: string; port: number }) => boolean) | undefined
 }
@@ -55,32 +54,31 @@ interface Installed {
   readonly filter: DefaultsOptions['filter']
 }
 
-/** In the order in which they were installed: a later one wins field by field. */
+/** In the order of installation: a later one overrides earlier ones, field by field. */
 const installed: Installed[] = []
 
 /**
- * Gives settings to every TCP socket that this environment (the main thread, a
- * worker) opens from now on, also inside drivers that hide theirs: net, tls,
- * http(s), http2, fetch; and, where `scope` says so, to what its servers accept
- * that begin to listen from now on.
+ * Sets every TCP socket that this environment (the main thread, a worker) connects from now
+ * on, also inside drivers that hide their sockets: net, tls, http(s), http2, fetch. With
+ * `scope`, also or instead the connections of servers that start listening from now on.
  *
- * What a program sets on a socket itself wins. A refusal of the kernel never ends
- * a connection here: the socket stays as it is, one warning per error code tells
- * (code TCP_KEEPALIVE_REFUSED), the channel `tcp-keepalive:refused` tells each.
- * Unix-domain sockets are passed over.
+ * Settings on a socket itself override the defaults. A refusal of the kernel never ends a
+ * connection here: the socket is unchanged, one warning per error code is emitted (code
+ * TCP_KEEPALIVE_REFUSED), and the channel `tcp-keepalive:refused` publishes each refusal.
+ * Unix-domain sockets are skipped.
  *
- * Several installs add up, a later one wins field by field. Out of reach: native
- * clients that open sockets of their own (c-ares over TCP, the inspector), other
- * workers and processes that did not install them, sockets that were open before or
- * were made of a descriptor.
+ * Several installs are merged; a later one overrides earlier ones, field by field. Not
+ * reached: native clients that open sockets of their own (c-ares over TCP, the inspector),
+ * workers and processes that did not install them, sockets that were already open or were
+ * created from a descriptor.
  *
  * @param options At least one of `keepalive`, `userTimeout` and `deadPeerTimeout`, in the
  * units and ranges of the functions for one socket.
- * @returns The undo: what connects, or begins to listen, from then on is as it would
- * have been. Harmless when called again.
+ * @returns A function that undoes it for what connects, or starts listening, after its call.
+ * Later calls of it do nothing.
  * @throws {TypeError | RangeError} As the functions for one socket do.
- * @throws {Error} ERR_FEATURE_UNAVAILABLE_ON_PLATFORM: no binary loads here, or not Node.
- * @platform Node, where the functions for one socket are; not Bun, not Deno.
+ * @throws {Error} ERR_FEATURE_UNAVAILABLE_ON_PLATFORM: no binary can be loaded, or not Node.
+ * @platform Node, on the platforms of the functions for one socket; not Bun, not Deno.
  * @see docs/register.md for what else it changes in a program
  *
  * @example
@@ -97,7 +95,7 @@ export function installDefaults(options: DefaultsOptions): () => void {
   }
   const added = check(options)
   if (!IS_NODE) throw unavailable(NOT_NODE)
-  // Now, where there is somebody to tell, and not at each connection.
+  // Loaded now, where the caller can catch the error, and not at the first connection.
   native()
   installed.push(added)
   observe()
@@ -111,7 +109,7 @@ export function installDefaults(options: DefaultsOptions): () => void {
 let ignoreConnects: (() => void) | undefined
 let ignoreListens: (() => void) | undefined
 
-/** Connects and listens are looked at while there is something to give. */
+/** Observes connects and listens while there are defaults for them. */
 function observe(): void {
   if (!installed.some(({ client }) => client)) {
     ignoreConnects?.()
@@ -186,7 +184,7 @@ function settingsFor(socket: Socket, { address, port }: ConnectRequest): Setting
       try {
         if (!filter(socket, { host, port })) continue
       } catch (error) {
-        reportRefusal(socket, error, 'prevented by the filter')
+        reportRefusal(socket, error, 'not set, because the filter threw')
         continue
       }
     }
@@ -201,13 +199,13 @@ function serverSettings(): Settings | undefined {
 }
 
 /**
- * The message of the channel `tcp-keepalive:refused` of `node:diagnostics_channel`: default
- * settings that were not set.
+ * The message of the channel `tcp-keepalive:refused` of `node:diagnostics_channel`: defaults
+ * that could not be set.
  */
 export interface RefusedMessage {
-  /** What stays as it is. */
+  /** The socket or server that is unchanged. */
   socket: Socket | Server
-  /** The refusal, or what the `filter` has thrown. */
+  /** The refusal, or what the `filter` threw. */
   error: unknown
 }
 
@@ -217,7 +215,7 @@ const warned = new Set<string>()
 function reportRefusal(socket: Socket | Server, error: unknown, by = 'refused'): void {
   const message: RefusedMessage = { socket, error }
   refusals.publish(message)
-  // A filter may throw whatever it likes.
+  // A filter may throw anything.
   const isError = error instanceof Error
   const text = isError ? error.message : received(error)
   debug('default settings were %s: %s', by, text)
@@ -225,7 +223,7 @@ function reportRefusal(socket: Socket | Server, error: unknown, by = 'refused'):
   if (warned.has(kind)) return
   warned.add(kind)
   process.emitWarning(
-    `tcp-keepalive: default settings were ${by}, the connection goes on without them: ${text}`,
+    `tcp-keepalive: default settings were ${by}; the connection continues without them: ${text}`,
     { code: 'TCP_KEEPALIVE_REFUSED' },
   )
 }

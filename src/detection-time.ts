@@ -19,21 +19,21 @@ import { getTcpInfo, NO_TCP_INFO, type TcpInfo } from './tcp-info.js'
 import { getUserTimeout } from './user-timeout.js'
 
 /**
- * What settings mean on this host, by the kernel's rules: how many **milliseconds**
- * until a silent peer is an error, per state, `null` where it never is.
+ * Returns what settings mean on this host, by the kernel's rules: after how many
+ * **milliseconds** a silent peer becomes an error, per state; `null` if it never does.
  *
- * Takes settings (an absent field is the host's default), a plan of
- * `planDeadPeerTimeout`, or a connected socket: then what the kernel has for it,
- * with its own round-trip time and retransmission timeout.
+ * Takes settings (omitted fields are the host's defaults), a plan of `planDeadPeerTimeout`, or
+ * a connected socket. For a socket it reads the options, the round-trip time and the
+ * retransmission timeout from the kernel.
  *
- * @param subject Settings in the units of the setters, within their ranges; or a socket.
+ * @param subject Settings in the units and ranges of the kernel's options; or a socket.
  * @throws {TypeError} ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE: an unknown field.
- * @throws {RangeError} ERR_OUT_OF_RANGE: not what the kernel takes.
+ * @throws {RangeError} ERR_OUT_OF_RANGE: the kernel does not accept the value.
  * @throws {Error} ERR_SOCKET_NOT_CONNECTED, ERR_SOCKET_CLOSED,
  * ERR_FEATURE_UNAVAILABLE_ON_PLATFORM.
- * @throws {SocketOptionError} The kernel refused to tell what a socket has.
- * @platform Settings everywhere, by the rules of Linux; a socket where `getTcpInfo` is.
- * @see net/ipv4/tcp_timer.c; docs/detection.md for how well it holds
+ * @throws {SocketOptionError} getsockopt failed.
+ * @platform Settings: all, by the rules of Linux. A socket: where `getTcpInfo` is available.
+ * @see net/ipv4/tcp_timer.c; docs/detection.md for measurements
  *
  * @example
  * detectionTime({ idle: 60, interval: 10, count: 3 }).idle // => 90000
@@ -54,7 +54,7 @@ export function detectionTime(subject: DetectionSettings | Socket): DetectionTim
   return kernelDetectionTime(checkedSettings(subject), systemDefaults())
 }
 
-/** Each field's least and greatest value; a plan's other fields are known and say nothing here. */
+/** The range of each field; the other fields of a plan are accepted and ignored. */
 const RANGES: Record<string, readonly [least: number, greatest: number]> = {
   idle: [1, MAX_SECONDS],
   interval: [1, MAX_SECONDS],
@@ -73,7 +73,7 @@ function checkedSettings(settings: object): DetectionSettings {
       `Unknown field ${field}. detectionTime takes enabled, ${Object.keys(RANGES).join(', ')}.`,
     )
   }
-  // Read once: an accessor may answer differently the next time.
+  // Read once: an accessor may return something else the next time.
   const { enabled } = settings as { enabled?: unknown }
   if (enabled !== undefined && typeof enabled !== 'boolean') {
     throw invalidType('enabled', 'true or false', enabled)
@@ -97,7 +97,7 @@ function timeOfSocket(socket: Socket): DetectionTime {
   const handle = handleOf(socket)
   const connection = handle ? Connection.of(handle) : undefined
   const wanted = connection?.settings ?? UNTOUCHED
-  // While connecting the kernel has the connect's user timeout, and no bound on the RTO yet.
+  // While connecting, the socket has the connect's user timeout, and no bound on the RTO yet.
   const later = socket.connecting || connection?.onEstablished !== undefined
   const settings: DetectionSettings = {
     ...getKeepalive(socket),
@@ -109,9 +109,9 @@ function timeOfSocket(socket: Socket): DetectionTime {
   return kernelDetectionTime(settings, systemDefaults(), later ? {} : pathOf(getTcpInfo(socket)))
 }
 
-/** An older kernel does not know the option, and then has its own bound. */
+/** `null` on an older kernel, which does not know the option and has a fixed bound. */
 function rtoMaxOf(descriptor: number, wanted: Settings): number | null {
-  // The sweep's, which is in force only while the peer's window is closed.
+  // The value of the sweep, which is in force only while the peer's window is closed.
   if (wanted.silence > 0 && systemDefaults().rtoMax !== undefined)
     return rtoMaxForClosedWindow(wanted.silence)
   const binding = native()

@@ -2,25 +2,25 @@ import { getSystemErrorMap, getSystemErrorName, inspect } from 'node:util'
 import type { SocketOptionName } from './options/socket-options.js'
 
 /**
- * The kernel refused to set or to tell an option.
+ * setsockopt or getsockopt failed: the kernel refused an option.
  *
- * Shaped like Node's own system errors. Where a descriptor exists it is thrown;
- * where the settings had to wait for one, the socket is destroyed with it.
+ * It has the fields of Node's own system errors. It is thrown if the socket has a descriptor. If
+ * the settings had to wait for one, the socket is destroyed with it.
  */
 export class SocketOptionError extends Error {
   override name = 'SocketOptionError'
-  /** The system's name of the error, such as `'ENOTSUP'`. */
+  /** The error's name, such as `'ENOTSUP'`. */
   readonly code: string
-  /** The system's number of the error, negative as everywhere in Node. */
+  /** The system's error number, negative as everywhere in Node. */
   readonly errno: number
-  /** The call that was refused. */
+  /** The system call that failed. */
   readonly syscall: 'setsockopt' | 'getsockopt'
   /** The option that was refused. */
   readonly option: SocketOptionName
   /**
-   * The options that this call had already changed when the kernel refused.
-   * Mostly empty: they are written in an order that makes the kernel's own
-   * refusals come first. A seccomp or BPF filter can still refuse a later one.
+   * The options that this call had already changed when the kernel refused. Usually empty:
+   * the order of writing is such that the kernel's own refusals come first. A seccomp or BPF
+   * filter can still refuse a later one.
    */
   readonly changed: readonly SocketOptionName[]
 
@@ -42,14 +42,14 @@ export class SocketOptionError extends Error {
   }
 }
 
-/** An error as this runtime numbers it, negative; Windows' libuv has numbers of its own. */
+/** The errno of a code in this runtime, negative; on Windows libuv has its own numbers. */
 export function errnoOf(code: 'ENOTSUP' | 'ETIMEDOUT'): number {
   for (const [errno, [name]] of getSystemErrorMap?.() ?? []) if (name === code) return errno
   const { constants } = require('node:os') as typeof import('node:os')
   return -constants.errno[code]
 }
 
-/** A server's connections have no TCP options. */
+/** For a server whose connections have no TCP options. */
 export function serverNotOnPort(option: SocketOptionName): SocketOptionError {
   return new SocketOptionError(
     'setsockopt',
@@ -61,7 +61,7 @@ export function serverNotOnPort(option: SocketOptionName): SocketOptionError {
 }
 
 function coded<E extends Error>(error: E, code: string): E & { code: string } {
-  // As Node's own errors read: "TypeError [ERR_…]: …" in the stack, `name` unchanged.
+  // As Node's own errors: "TypeError [ERR_…]: …" in the stack, `name` unchanged.
   const { name } = error
   error.name = `${name} [${code}]`
   void error.stack
@@ -70,16 +70,15 @@ function coded<E extends Error>(error: E, code: string): E & { code: string } {
   return Object.assign(error, { code })
 }
 
-/** What Object.defineProperty takes, without what a polluted Object.prototype would add. */
+/** A descriptor for Object.defineProperty that a polluted Object.prototype cannot extend. */
 export function property(fields: PropertyDescriptor): PropertyDescriptor {
-  // One without a prototype costs more than the definition.
+  // An object without a prototype costs more than the definition.
   const polluted = 'get' in Object.prototype || 'set' in Object.prototype
   return polluted ? Object.assign(Object.create(null), fields) : fields
 }
 
 /**
- * Options without what somebody has put on Object.prototype under these names: that is
- * meant for nobody.
+ * Options without inherited fields: a polluted Object.prototype must not set anything.
  */
 export function unpolluted<T extends object>(options: T, names: Iterable<string>): T {
   for (const name of names) {
@@ -107,7 +106,7 @@ export function received(value: unknown): string {
   }
 }
 
-/** The argument has the wrong type: what was expected, what came, what to do. */
+/** The argument has the wrong type: what was expected, what was received, what to do. */
 export function invalidType(
   name: string,
   expected: string,
@@ -122,14 +121,14 @@ export function invalidType(
   )
 }
 
-/** The argument has the right type but makes no sense. */
+/** The argument has the right type but is not valid. */
 export function invalidValue(message: string): TypeError {
   return coded(new TypeError(message), 'ERR_INVALID_ARG_VALUE')
 }
 
 /**
- * More arguments than a function takes: they would be ignored, and were meant to set something.
- * Undefined ones are absent, as fields are.
+ * Throws if there are more arguments than a function takes: they would be ignored, but were meant
+ * to set something. `undefined` counts as omitted, as it does for fields.
  */
 export function refuseMore(
   signature: string,
@@ -145,7 +144,7 @@ export function refuseMore(
   )
 }
 
-/** The number is not one that the kernel takes. */
+/** The number is out of range. */
 export function outOfRange(
   name: string,
   expected: string,
@@ -164,10 +163,10 @@ function sentence(advice: string): string {
   return advice === '' ? '' : ` ${advice}`
 }
 
-/** What to pass instead, by the name of the class that came: loading each to ask `instanceof` would cost more. */
+/** What to pass instead, by the name of the received class: `instanceof` would have to load each class. */
 const BY_CLASS = new Map([
   ['Socket', 'A datagram socket has no TCP options.'],
-  ['Server', 'This runtime has no TCP sockets below such a server.'],
+  ['Server', 'In this runtime such a server has no TCP sockets below it.'],
   [
     'ClientRequest',
     "Pass its agent, or its socket once it has one: request.on('socket', (socket) => …).",
@@ -178,17 +177,17 @@ const BY_CLASS = new Map([
   ],
   [
     'WebSocket',
-    "Pass the socket below it: a client of ws has it in .on('upgrade', (response) => …) as response.socket, a server's connection in the request of its 'connection' event. The global WebSocket does not show its socket: installDefaults sets it.",
+    "Pass the socket below it: a client of ws has it in .on('upgrade', (response) => …) as response.socket, a server's connection in the request of its 'connection' event. The global WebSocket does not expose its socket: use installDefaults.",
   ],
 ])
 
-/** What has no option of its own that could be read. */
+/** Targets that have no options of their own to read. */
 const NOT_READ = new Map([
   ['getConnections', "Pass a connection of this server: the socket of its 'connection' event."],
   ['createSocket', "Pass a socket of this agent: that of a request's 'socket' event."],
 ])
 
-/** What to pass instead of something that is no socket; `reading`, where only sockets do. */
+/** What to pass instead of a wrong target; `reading` if only sockets are accepted. */
 export function socketAdvice(value: unknown, reading = false): string {
   if (typeof value === 'number') return 'Descriptors are not taken: pass the socket.'
   if (typeof value === 'function') {
@@ -198,7 +197,7 @@ export function socketAdvice(value: unknown, reading = false): string {
   try {
     return adviceFor(value, reading)
   } catch {
-    // An accessor's.
+    // An accessor has thrown.
     return ''
   }
 }
@@ -213,15 +212,15 @@ function adviceFor(value: object, reading: boolean): string {
   if (known !== undefined) return known
   if (typeof server === 'object' && server !== null) return 'Pass its server property.'
   return typeof on === 'function'
-    ? "If it is a driver's pool or client: docs/clients.md shows how to reach its sockets, and installDefaults({ deadPeerTimeout: 30_000 }) sets them all."
+    ? "If it is a driver's pool or client: docs/clients.md shows how to reach its sockets, and installDefaults({ deadPeerTimeout: 30_000 }) sets all of them."
     : ''
 }
 
-/** The socket has been destroyed: there is nothing left to set or to read. */
+/** The socket is destroyed, so it has no options any more. */
 export function socketClosed(): Error {
   return coded(
     new Error(
-      'The socket is closed: it was destroyed before this call. Set the new connection instead.',
+      'The socket is closed: it was destroyed before this call. Use the socket of the new connection instead.',
     ),
     'ERR_SOCKET_CLOSED',
   )
@@ -231,13 +230,13 @@ export function socketClosed(): Error {
 export function socketNotConnected(): Error {
   return coded(
     new Error(
-      "The socket has no descriptor yet, so the kernel can tell nothing. Read it after its 'connect' event.",
+      "The socket has no descriptor yet, so there is nothing to read yet. Call this after its 'connect' event.",
     ),
     'ERR_SOCKET_NOT_CONNECTED',
   )
 }
 
-/** This system or runtime cannot do it. */
+/** This system or runtime does not support it. */
 export function unavailable(message: string, cause?: unknown): Error {
   return coded(
     cause === undefined ? new Error(message) : new Error(message, { cause }),
@@ -245,7 +244,7 @@ export function unavailable(message: string, cause?: unknown): Error {
   )
 }
 
-/** The error that Node makes of a kernel's verdict: same message, errno, code and syscall. */
+/** The error that Node would create for an errno: same message, errno, code and syscall. */
 export function systemError(errno: number, syscall: string): NodeJS.ErrnoException {
   const code = getSystemErrorName(errno)
   return Object.assign(new Error(`${syscall} ${code}`), { errno, code, syscall })

@@ -7,41 +7,41 @@ import { callForPositions, callOfSetter } from './options/units.js'
 import { apply, type Target } from './targets/apply.js'
 
 /**
- * Turns TCP keepalive on, off, or sets when an idle peer is given up.
+ * Turns TCP keepalive on or off, and sets when the kernel times out an idle connection.
  *
- * `{ idle, interval, count }` turns it on (SO_KEEPALIVE) and sets TCP_KEEPIDLE,
- * TCP_KEEPINTVL (seconds) and TCP_KEEPCNT (probes); an absent field is left as it
- * is. `true` turns it on with what is there, `false` off. A silent peer of an idle
- * connection is then an `'error'` after about `idle + interval × count` seconds.
+ * `{ idle, interval, count }` turns keepalive on (SO_KEEPALIVE) and sets TCP_KEEPIDLE,
+ * TCP_KEEPINTVL (seconds) and TCP_KEEPCNT (probes). Omitted fields are unchanged. `true` turns
+ * it on and `false` off, both without other changes. With keepalive on, a silent peer of an idle
+ * connection becomes an `'error'` after about `idle + interval × count` seconds.
  *
- * Keepalive looks at idle connections only: with data in flight it says nothing,
- * and the kernel retransmits for about 15 minutes. `setUserTimeout` bounds that.
+ * Keepalive applies to idle connections only. With data in flight no probes are sent, and the
+ * kernel retransmits for about 15 minutes. `setUserTimeout` bounds that.
  *
- * Side effects: later `socket.setKeepAlive(true, …)` calls (Node's agents, drivers)
- * change nothing any more; `setKeepAlive(false)` is obeyed and ends that. The socket
- * is watched, so that its error arrives although nobody reads.
+ * Side effects: later `socket.setKeepAlive(true, …)` calls (by Node's agents, by drivers) are
+ * ignored; `setKeepAlive(false)` still works, and ends that. The socket is watched, so that its
+ * error is reported even if the socket is not being read.
  *
- * The unit is seconds. Milliseconds by mistake are refused: an `interval` of 1000 or more,
- * an `idle` of 10,000 or more in whole thousands, and Node's positional form. An `idle` of
- * 1000 to 9000 in whole thousands is set and warned about once (process warning
+ * The unit is seconds. Values that most likely are milliseconds are refused: an `interval` of
+ * 1000 or more, an `idle` of 10,000 or more in whole thousands, and Node's positional form. An
+ * `idle` of 1000 to 9000 in whole thousands is set, with one warning (process warning
  * TCP_KEEPALIVE_UNIT).
  *
  * @param target A socket, connected or not; a server; an http(s) agent; an http2 session.
- * @param options What is to be set; on a new socket the kernel has keepalive off, idle
- * 7200, interval 75, count 9, unless the host was configured.
+ * @param options What to set. A new socket has keepalive off, idle 7200, interval 75 and count 9,
+ * unless the host was configured otherwise.
  * @throws {TypeError} ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE (an unknown field, too
  * many arguments): nothing was set.
  * @throws {RangeError} ERR_OUT_OF_RANGE: nothing was set.
  * @throws {Error} ERR_SOCKET_CLOSED, ERR_FEATURE_UNAVAILABLE_ON_PLATFORM.
- * @throws {SocketOptionError} The kernel refused; ENOTSUP for a Unix-domain socket. Where
- * the settings have to wait for a descriptor it is not thrown: the socket is destroyed with
- * it, a server's is its `'error'`, an agent's the request's.
+ * @throws {SocketOptionError} setsockopt failed; ENOTSUP for a Unix-domain socket. It is not thrown
+ * if the settings must wait for a descriptor: then the socket is destroyed with it, a server emits
+ * it as `'error'`, and the requests of an agent fail with it.
  * @platform Linux, macOS, FreeBSD, Windows 10 1709; Node, Bun, Deno.
  * @see tcp(7), socket(7); RFC 9293 section 3.8.4; net/ipv4/tcp_timer.c, tcp_keepalive_timer
  *
  * @example
  * setKeepalive(socket, { idle: 60, interval: 10, count: 3 }) // seconds, seconds, probes
- * setKeepalive(socket, { interval: 20 }) // the others stay as they are
+ * setKeepalive(socket, { interval: 20 }) // the others are unchanged
  * getKeepalive(socket) // => { enabled: true, idle: 60, interval: 20, count: 3 }
  */
 export function setKeepalive(target: Target, options: KeepaliveOptions | boolean): void {
@@ -55,7 +55,7 @@ function refusePositions(all: IArguments): void {
   refuseMore('setKeepalive(target, options)', 2, all, instead)
 }
 
-/** What the kernel has for a socket. */
+/** A socket's keepalive options, as the kernel returns them. */
 export interface KeepaliveSettings {
   /** SO_KEEPALIVE. */
   enabled: boolean
@@ -70,14 +70,16 @@ export interface KeepaliveSettings {
 const ALL = (1 << IDLE) | (1 << INTERVAL) | (1 << COUNT) | (1 << KEEPALIVE)
 
 /**
- * Reads from the kernel, never from a cache, what keepalive a socket has: SO_KEEPALIVE,
- * TCP_KEEPIDLE, TCP_KEEPINTVL (seconds) and TCP_KEEPCNT (probes).
+ * Reads a socket's keepalive options from the kernel, never from a cache: SO_KEEPALIVE,
+ * TCP_KEEPIDLE and TCP_KEEPINTVL (seconds), and TCP_KEEPCNT (probes).
+ *
+ * Side effects: none.
  *
  * @param socket A net.Socket or tls.TLSSocket that has a descriptor.
  * @throws {TypeError} ERR_INVALID_ARG_TYPE: not a net.Socket.
  * @throws {Error} ERR_SOCKET_NOT_CONNECTED until there is a descriptor, ERR_SOCKET_CLOSED,
  * ERR_FEATURE_UNAVAILABLE_ON_PLATFORM.
- * @throws {SocketOptionError} The kernel refused; ENOTSUP for a Unix-domain socket.
+ * @throws {SocketOptionError} getsockopt failed; ENOTSUP for a Unix-domain socket.
  * @platform Linux, macOS, FreeBSD, Windows 10 1709; Node, Bun, Deno.
  * @see tcp(7), socket(7)
  *

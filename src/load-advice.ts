@@ -1,11 +1,11 @@
-/** Why there is no binary, and what helps: looked for where loading fails, and only there. */
+/** Why no binary could be loaded, and what to do. Used only when loading fails. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 interface Failure {
   readonly code?: string
   readonly message?: string
-  /** Of Node's permission model. */
+  /** Set by Node's permission model. */
   readonly permission?: string
   readonly resource?: string
 }
@@ -17,14 +17,14 @@ export function loadAdvice(cause: unknown): string {
 }
 
 const PACK =
-  'clone the project, run npm ci && npm run pack:local, and install the tarball that this makes.'
+  'clone the project, run npm ci && npm run pack:local, and install the resulting tarball.'
 
-/** What helps against the cause at hand. */
+/** What to do about this cause. */
 function remedy(cause: Failure): string {
   if (cause.code === 'ERR_DLOPEN_DISABLED') {
     return 'With --permission, add --allow-addons; without it, remove --no-addons.'
   }
-  // node-gyp-build takes a folder that it may not read for an empty one.
+  // node-gyp-build treats a folder that it must not read as empty.
   const denied = [cause, failureOf(binaries)].find(({ code }) => code === 'ERR_ACCESS_DENIED')
   if (denied !== undefined) return permissionAdvice(denied)
   if (isBundled()) return bundleAdvice(cause)
@@ -42,10 +42,10 @@ function binaries(): string[] {
 }
 
 function dlopenAdvice({ message = '' }: Failure): string {
-  if (process.platform !== 'linux') return 'The file is there, but this system does not load it.'
+  if (process.platform !== 'linux') return 'The file exists, but this system cannot load it.'
   return message.includes('failed to map segment')
-    ? 'The file system that holds it is mounted noexec: install the package on another one.'
-    : 'The file is there, but this system does not load it. On a musl system without /etc/alpine-release set LIBC=musl in the environment.'
+    ? 'Its file system is mounted noexec: install the package on another one.'
+    : 'The file exists, but this system cannot load it. On a musl system without /etc/alpine-release, set LIBC=musl in the environment.'
 }
 
 function permissionAdvice({ permission, resource }: Failure): string {
@@ -56,13 +56,13 @@ function permissionAdvice({ permission, resource }: Failure): string {
   return `With --permission, add ${flag}.`
 }
 
-/** Whether this file is no longer where the package has it. */
+/** Whether this file is no longer in its package. */
 function isBundled(): boolean {
   try {
     const text = readFileSync(join(__dirname, '..', 'package.json'), 'utf8')
     return (JSON.parse(text) as { name?: string }).name !== 'tcp-keepalive'
   } catch {
-    // `__dirname` is not defined, or there is no such file.
+    // `__dirname` is not defined, or the file does not exist.
     return true
   }
 }
@@ -71,11 +71,11 @@ function bundleAdvice({ code }: Failure): string {
   const advice =
     'This copy is part of a bundle, which cannot hold a binary: make tcp-keepalive external in the bundler, and install it beside the bundle (docs/platforms.md, "Bundlers").'
   return code === 'ERR_UNKNOWN_BUILTIN_MODULE'
-    ? `${advice} A single executable loads it by createRequire(process.execPath) of node:module.`
+    ? `${advice} A single executable loads it with createRequire(process.execPath) of node:module.`
     : advice
 }
 
-/** What a call throws, or nothing. */
+/** What a call throws, or an empty object. */
 function failureOf(call: () => unknown): Failure {
   try {
     call()

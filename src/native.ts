@@ -3,55 +3,55 @@ import { join } from 'node:path'
 import { unavailable } from './errors.js'
 import { loadAdvice } from './load-advice.js'
 
-/** The compiled binding: integers in, an integer out; a negative one is a refusal. */
+/** The compiled binding: integers in, an integer out; a negative result is a refusal. */
 interface Binding {
   readonly integers: ArrayBuffer
   readonly fields: ArrayBuffer
-  /** Sets option n to `integers[n]`; a negative value leaves it as it is. Returns 0 or a refusal (`decodeRefusal`). */
+  /** Sets option n to `integers[n]`; a negative value leaves it unchanged. Returns 0 or a refusal (`decodeRefusal`). */
   set(descriptor: number): number
-  /** Bit n of `options` asks for option n, which goes to `integers[n]`. Returns 0 or a refusal (`decodeRefusal`). */
+  /** Bit n of `options` requests option n, which goes to `integers[n]`. Returns 0 or a refusal (`decodeRefusal`). */
   get(descriptor: number, options: number): number
-  /** Takes the pending error (positive, 0 for none); the kernel then forgets it. */
+  /** Reads the pending error (positive, 0 for none), which clears it in the kernel. */
   takeError(descriptor: number): number
   /**
    * Each of `count` connections has `OUTSTANDING_FIELDS` numbers, the first a descriptor. They are
    * replaced by `Outstanding` of native/sockopt.h, in its order.
    */
   sweep(connections: ArrayBuffer, count: number): number
-  /** The peer's port; its address goes to `integers` as bytes ending with a zero. */
+  /** Returns the peer's port; its address goes to `integers` as zero-terminated bytes. */
   peerAddress(descriptor: number): number
   /** TCP_INFO into `fields`; returns the bytes that the kernel wrote. */
   tcpInfo(descriptor: number): number
-  /** 1 makes the peer go silent for this one socket, 0 plugs it in again. */
+  /** 1 drops all segments that arrive for this one socket, 0 ends that. */
   unplug(descriptor: number, unplugged: number): number
-  /** The sum of what is there of `CAPABILITY`; negative where that could not be found out. */
+  /** The sum of the available `CAPABILITY` bits; negative if that could not be determined. */
   capabilities(): number
-  /** The bytes that have arrived and were not read. */
+  /** The number of received bytes that have not been read. */
   unread(descriptor: number): number
   /**
-   * Opens this environment's watcher. `notify` gets the descriptor and the ticket of each watched
-   * connection that has ended, and -1 when the timer has expired.
+   * Opens this environment's watcher. `notify` is called with the descriptor and the ticket of each
+   * watched connection that has ended, and with -1 when the timer has expired.
    */
   open(notify: (descriptor: number, ticket: number) => void): number
-  /** Closes it again. */
+  /** Closes the watcher. */
   shut(): number
   /** Watches a descriptor for the end of its connection, under a ticket. */
   watch(descriptor: number, ticket: number): number
-  /** Sets the watcher's one timer, which replaces what was set before. */
+  /** Sets the watcher's one timer, replacing the earlier time. */
   setTimer(ms: number): number
-  /** Milliseconds of a clock that never goes back, and that no test can replace. */
+  /** Milliseconds of a monotonic clock, which fake timers do not replace. */
   now(): number
-  /** On Linux: a descriptor for a process, which `takeDescriptor` takes; close both. */
+  /** On Linux: opens a descriptor of a process, for `takeDescriptor`; close both. */
   openProcess?(pid: number): number
-  /** On Linux: a descriptor of our own for what a descriptor of that process stands for. */
+  /** On Linux: duplicates a descriptor of that process into this one. */
   takeDescriptor?(process: number, descriptor: number): number
-  /** On Linux: as `peerAddress`, of this end. */
+  /** On Linux: as `peerAddress`, for the local address. */
   localAddress?(descriptor: number): number
-  /** On Linux: the bytes that were written and that the peer has not acknowledged. */
+  /** On Linux: the number of written bytes that the peer has not acknowledged. */
   unacknowledged?(descriptor: number): number
-  /** Everywhere but on Windows. */
+  /** Everywhere except on Windows. */
   close?(descriptor: number): number
-  /** On Windows: the descriptor of the socket with these addresses, `''` and 0 for a listener's remote one. */
+  /** On Windows: the descriptor of the socket with these addresses; the remote one of a listener is `''` and 0. */
   findSocket?(
     localAddress: string,
     localPort: number,
@@ -60,25 +60,25 @@ interface Binding {
   ): number
 }
 
-/** The binding, with views of the memory that it shares with this environment. */
+/** The binding, with views of its shared memory. */
 export interface Native extends Omit<Binding, 'integers' | 'fields'> {
   readonly integers: Int32Array
   readonly bytes: Uint8Array
   readonly fields: Float64Array
-  /** As Node has loaded it: one object per file, whichever copies of this package load it. */
+  /** The exports as Node loaded them: one object per file, also for several copies of this package. */
   readonly binding: Binding
 }
 
 let loaded: Native | undefined
 let failure: Error | undefined
 
-/** Loads the binding at its first use, so that importing never fails. */
+/** Loads the binding at the first use, so that an import never fails. */
 export function native(): Native {
   return loaded ?? load()
 }
 
 function load(): Native {
-  // A search of the file system for each connection would find nothing new.
+  // Cached: searching the file system again for each connection would find nothing new.
   if (failure !== undefined) throw failure
   let binding: Binding
   try {
@@ -99,7 +99,7 @@ function load(): Native {
   return loaded
 }
 
-/** Without a free descriptor the binary only seems to be absent. */
+/** Whether no descriptor is free: then the binary only seems to be absent. */
 function noFileOpens(): boolean {
   try {
     readdirSync('/')
@@ -110,7 +110,7 @@ function noFileOpens(): boolean {
   }
 }
 
-/** Where ReadTcpInfo of native/sockopt_linux.cc puts what is used inside. */
+/** The indexes, in ReadTcpInfo of native/sockopt_linux.cc, of the fields that this library uses itself. */
 export const TCP_INFO = {
   state: 0,
   retransmits: 1,
@@ -125,7 +125,7 @@ export const TCP_INFO = {
   sendWindow: 26,
 } as const
 
-/** What a refusal of `set` or `get` means: the option's index and the (negative) errno. */
+/** Splits a refusal of `set` or `get` into the option's index and the (negative) errno. */
 export function decodeRefusal(result: number): { option: number; errno: number } {
   return { option: -result >> 16, errno: -(-result & 0xffff) }
 }
@@ -136,8 +136,8 @@ export const CAPABILITY = { tcpInfo: 1, unplug: 2 } as const
 let capabilities: number | undefined
 
 /**
- * Whether the system really has it. Found out once; while no socket can be had for that, and where no
- * binary loads (a plan needs none), it is taken for granted on Linux.
+ * Whether the system really has it. Determined once. While no socket can be opened for the check, and
+ * if no binary can be loaded (a plan needs none), it is assumed on Linux.
  */
 export function has(capability: keyof typeof CAPABILITY): boolean {
   capabilities ??= findCapabilities()
@@ -158,5 +158,5 @@ function findCapabilities(): number | undefined {
 /** Why `has('unplug')` is false. */
 export const NO_UNPLUG: string =
   process.platform === 'linux'
-    ? 'IP_MINTTL or IPV6_MINHOPCOUNT has no effect here, so no socket can be unplugged: this only looks like Linux, as gVisor and qemu-user do.'
-    : `${process.platform} has nothing to unplug one socket with.`
+    ? 'IP_MINTTL or IPV6_MINHOPCOUNT has no effect here, so no socket can be unplugged: this system only emulates Linux, as gVisor and qemu-user do.'
+    : `${process.platform} has no option that unplugs a socket.`

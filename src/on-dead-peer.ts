@@ -5,20 +5,21 @@ import { invalidType, refuseMore } from './errors.js'
 /**
  * Calls `listener` once for each connection of this process that ends because its peer is dead,
  * whatever set it: a setter of this library, `installDefaults`, or `tcp-keepalive/register`.
- * Made for logs and metrics, which also see the connections of drivers that hide their sockets.
+ * Useful for logs and metrics, because it includes the connections of drivers that hide their
+ * sockets.
  *
- * The call comes as the connection closes, before the socket's `'error'`, also where Node found
- * the error itself and where a connect failed. Resets, refused connects and connections that
+ * The call comes as the connection closes, before the socket's `'error'`, also if Node found
+ * the error itself or if a connect failed. Resets, refused connects and connections that
  * this library has not set are not reported.
  *
  * The messages are those of the channel `tcp-keepalive:dead-peer` of `node:diagnostics_channel`.
- * So what a listener throws does not affect the socket or other listeners: it is an uncaught
- * exception on the next tick, which ends a process that has no handler for it.
+ * So if a listener throws, the socket and other listeners are not affected: the error is an
+ * uncaught exception on the next tick, which ends a process without a handler for it.
  *
  * Side effects: none on any socket. A listener does not keep the process running. A worker
  * has listeners of its own.
  *
- * @param listener Is called with one `DeadPeerMessage`, synchronously.
+ * @param listener Called with one `DeadPeerMessage`, synchronously.
  * @returns A function that stops the calls. Later calls of it do nothing.
  * @throws {TypeError} ERR_INVALID_ARG_TYPE: not a function; ERR_INVALID_ARG_VALUE: too many
  * arguments.
@@ -39,7 +40,7 @@ export function onDeadPeer(listener: (message: DeadPeerMessage) => void): () => 
   if (arguments.length > 1) {
     refuseMore('onDeadPeer(listener)', 1, arguments, 'onDeadPeer(({ error }) => log(error))')
   }
-  // A subscriber of its own for each call, so that one call's end is not another's.
+  // One subscriber for each call, so that each can be stopped separately.
   const subscriber = (message: unknown) => listener(message as DeadPeerMessage)
   subscribe(DEAD_PEER_CHANNEL, subscriber)
   return () => {

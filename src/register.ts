@@ -5,22 +5,22 @@
  *
  * | variable | | |
  * |---|---|---|
- * | TCP_KEEPALIVE_DEAD_PEER_MS | milliseconds | `setDeadPeerTimeout`; 60000 where no variable is set |
- * | TCP_KEEPALIVE_SLOW_READER | `keep` or `end` | `keep` where it can be had, else `end` |
+ * | TCP_KEEPALIVE_DEAD_PEER_MS | milliseconds | `setDeadPeerTimeout`; 60000 if no number is set |
+ * | TCP_KEEPALIVE_SLOW_READER | `keep` or `end` | `keep` where it is available, else `end` |
  * | TCP_KEEPALIVE_IDLE_S | seconds | `setKeepalive` |
  * | TCP_KEEPALIVE_INTERVAL_S | seconds | |
  * | TCP_KEEPALIVE_COUNT | probes | |
  * | TCP_KEEPALIVE_USER_TIMEOUT_MS | milliseconds | `setUserTimeout` |
  * | TCP_KEEPALIVE_SCOPE | `client`, `server` or `all` | default `client` |
- * | TCP_KEEPALIVE_LOG | `1` | prints one line to stderr at the start: what is set |
+ * | TCP_KEEPALIVE_LOG | `1` | prints one line with the settings to stderr at the start |
  *
- * A worker has its parent's variables, under those of its own environment. In PM2's cluster
- * mode they are read from `pm2_env`.
+ * A worker inherits its parent's variables; those of its own environment override them. In
+ * PM2's cluster mode they are read from `pm2_env`.
  *
- * A malformed value or an unknown `TCP_KEEPALIVE_*` name stops the start with one line
- * that names it, exit code 9. Where native code cannot load (no binary for this system,
- * `--permission`), one warning tells and nothing is changed. `NODE_DEBUG=tcp-keepalive`
- * tells which socket got what.
+ * A malformed value or an unknown `TCP_KEEPALIVE_*` name stops the start with exit code 9 and
+ * one line that names it. If native code cannot be loaded (no binary for this system,
+ * `--permission`), one warning is emitted and nothing is set. `NODE_DEBUG=tcp-keepalive`
+ * logs the settings of each socket.
  * @module
  */
 import { type DefaultsOptions, type DefaultsScope, installDefaults } from './defaults.js'
@@ -31,7 +31,7 @@ import { isMistaken, MAX_INTERVAL } from './options/units.js'
 const PREFIX = 'TCP_KEEPALIVE_'
 const DEFAULT_DEAD_PEER_MS = 60_000
 
-/** What each number counts, and from where to where. */
+/** The unit and the range of each number. */
 const NUMBERS = {
   IDLE_S: ['seconds', 1, MAX_SECONDS],
   INTERVAL_S: ['seconds', 1, MAX_INTERVAL],
@@ -48,14 +48,14 @@ const WORDS = {
 type NumberName = keyof typeof NUMBERS
 type WordName = keyof typeof WORDS
 
-/** node-gyp-build's own variable, and what Kubernetes sets for a service of this name. */
+/** A variable of node-gyp-build, and those that Kubernetes sets for a service of this name. */
 const NOT_OURS = /^TCP_KEEPALIVE_(PREBUILD$|SERVICE_|PORT(_|$))/
 
 class Malformed extends Error {}
 
 type Variables = Record<string, string>
 
-/** Those of our variables that an environment has. */
+/** The variables of this library in an environment. */
 function variablesIn(environment: object): Variables {
   const ours = Object.entries(environment).filter(
     ([name]) => name.startsWith(PREFIX) && !NOT_OURS.test(name),
@@ -64,8 +64,8 @@ function variablesIn(environment: object): Variables {
 }
 
 /**
- * PM2's cluster mode gives a program's variables in one, as JSON, and copies them over the
- * daemon's when preloaded modules have run.
+ * PM2's cluster mode passes a program's variables as JSON in one variable, and copies them into
+ * the environment only after preloaded modules have run.
  */
 function variablesOfPm2(): Variables {
   try {
@@ -77,7 +77,7 @@ function variablesOfPm2(): Variables {
 
 const INHERITED = 'tcp-keepalive'
 
-/** A worker may have an environment of its own, and nothing of its parent's. */
+/** A worker may have its own environment, without its parent's variables. */
 function variablesOfParent(): Variables {
   // Loading node:worker_threads costs the main thread, which has no parent, as much as node:net.
   const isWorker = (process.abort as { disabled?: boolean }).disabled === true
@@ -95,7 +95,7 @@ function optionsFrom(variables: Variables): DefaultsOptions {
     const field = name.slice(PREFIX.length)
     if (isNumber(field)) numbers[field] = numberFrom(name, value, NUMBERS[field])
     else if (isWord(field)) words[field] = wordFrom(name, value, WORDS[field])
-    else throw new Malformed(`${name} is not known. ${known()}`)
+    else throw new Malformed(`${name} is unknown. ${known()}`)
   }
   return toOptions(numbers, words)
 }
@@ -116,7 +116,7 @@ function toOptions(
     (keepalive === undefined && userTimeout === undefined ? DEFAULT_DEAD_PEER_MS : undefined)
   if (ms === undefined && SLOW_READER !== undefined) {
     throw new Malformed(
-      `${PREFIX}SLOW_READER needs ${PREFIX}DEAD_PEER_MS: it says what that timeout means.`,
+      `${PREFIX}SLOW_READER needs ${PREFIX}DEAD_PEER_MS: it is an option of that timeout.`,
     )
   }
   return {
@@ -159,7 +159,7 @@ function wordFrom(name: string, value: string, words: readonly string[]): string
   throw new Malformed(`${name}=${JSON.stringify(value)} is not one of ${words.join(', ')}.`)
 }
 
-/** One line that says that settings are in force, and which. */
+/** Prints one line with the settings in force. */
 function log({ scope = 'client', ...settings }: DefaultsOptions): void {
   process.stderr.write(
     `tcp-keepalive/register: process ${process.pid}, scope ${scope}: ${JSON.stringify(settings)}\n`,
@@ -168,13 +168,13 @@ function log({ scope = 'client', ...settings }: DefaultsOptions): void {
 
 function known(): string {
   const names = [...Object.keys(NUMBERS), ...Object.keys(WORDS)].map((field) => PREFIX + field)
-  return `There are ${names.join(', ')}.`
+  return `The variables are ${names.join(', ')}.`
 }
 
 try {
   const variables = { ...variablesOfParent(), ...variablesIn(process.env), ...variablesOfPm2() }
   const options = optionsFrom(variables)
-  // Where there are none, a worker falls back to the same.
+  // Without variables, a worker falls back to the same default.
   if (Object.keys(variables).length > 0) {
     workerThreads().setEnvironmentData(INHERITED, variables)
   }
@@ -182,12 +182,12 @@ try {
   if (variables[`${PREFIX}LOG`] === '1') log(options)
 } catch (error) {
   if (!(error instanceof Malformed)) {
-    // A program that ran without this library runs on without it.
+    // The program can run without this library.
     process.emitWarning(`tcp-keepalive/register changes nothing: ${(error as Error).message}`, {
       code: 'TCP_KEEPALIVE_UNAVAILABLE',
     })
   } else {
-    // No stack: the mistake is in the environment, not in a line of code.
+    // No stack: the mistake is in the environment, not in the code.
     process.stderr.write(`tcp-keepalive/register: ${error.message}\n`)
     process.exit(9)
   }

@@ -4,20 +4,20 @@ import { IS_NODE, NOT_NODE } from './node/descriptor.js'
 import { watcher } from './node/watcher.js'
 import { NO_TCP_INFO } from './tcp-info.js'
 
-/** Per function: `true`, or the reason why this platform or runtime cannot. */
+/** Per function: `true`, or the reason why this platform or runtime does not support it. */
 export interface Support {
   readonly setKeepalive: true | string
   readonly getKeepalive: true | string
   readonly setUserTimeout: true | string
   readonly getUserTimeout: true | string
-  /** With `slowReader: 'keep'`. Where that is not `true`, an omitted `slowReader` is `'end'`. */
+  /** With `slowReader: 'keep'`. If this is not `true`, an omitted `slowReader` is `'end'`. */
   readonly setDeadPeerTimeout: true | string
   readonly getTcpInfo: true | string
-  /** And `tcp-keepalive inspect` and `set`, which need Linux 5.6. */
+  /** Also for `tcp-keepalive inspect` and `set`, which need Linux 5.6. */
   readonly inspectSockets: true | string
   /** `installDefaults` and `tcp-keepalive/register`. */
   readonly installDefaults: true | string
-  /** Errors of sockets that nobody is reading. */
+  /** Watching: errors of sockets that are not being read. */
   readonly watch: true | string
   /** `unplug` of `tcp-keepalive/testing`. */
   readonly unplug: true | string
@@ -40,15 +40,15 @@ function tcpInfo(): true | string {
 function watching(): true | string {
   const loads = binary()
   if (loads !== true) return loads
-  const onItsOwn = 'an error of a socket that nobody reads arrives when it is read again.'
+  const onItsOwn = 'the error of a socket that is not being read is reported when it is read again.'
   if (process.platform === 'win32' || !watcher().watches)
     return `This runtime or system has no event loop to watch on: ${onItsOwn}`
-  // Without it a timeout cannot be told from a reset, which is Node's to report.
+  // Without it a timeout cannot be distinguished from a reset, which Node reports.
   return process.platform !== 'linux' || has('tcpInfo') || `${NO_TCP_INFO} So ${onItsOwn}`
 }
 
 /**
- * What this platform and runtime can do. Reading it loads the binary.
+ * What this platform and runtime support. Reading a field loads the binary. Never throws.
  *
  * @example
  * if (support.getTcpInfo !== true) console.warn(support.getTcpInfo) // the reason
@@ -86,6 +86,6 @@ export const support: Support = {
     const loads = binary()
     return loads !== true || has('unplug') ? loads : NO_UNPLUG
   },
-  // console.log would show an accessor in place of each answer.
+  // Without this, console.log would show accessors instead of values.
   [inspect.custom]: () => Object.fromEntries(Object.entries(support)),
 } as Support

@@ -23,50 +23,50 @@ const STATES = [
 
 /**
  * The state of a connection (RFC 9293 section 3.3.2, in the kernel's spelling).
- * `'CLOSE'` is dead: given up or reset; the descriptor is still open. The others:
+ * `'CLOSE'`: the connection has ended (timed out or reset), but the descriptor is still open. The others:
  * `'SYN_SENT'`, `'SYN_RECV'`, `'ESTABLISHED'`, `'FIN_WAIT1'`, `'FIN_WAIT2'`, `'CLOSE_WAIT'`,
  * `'LAST_ACK'`, `'CLOSING'`, `'TIME_WAIT'`, `'NEW_SYN_RECV'`, `'LISTEN'`, and `'UNKNOWN'`
- * for a number that no kernel had yet.
+ * for a number that no known kernel uses.
  */
 export type TcpState = (typeof STATES)[number]
 
 /**
- * What the kernel knows about a connection: `struct tcp_info` of linux/tcp.h, filled
- * by tcp_get_info() of net/ipv4/tcp.c. The unit is in each name: microseconds (`Us`),
- * milliseconds (`Ms`), bytes, segments; without one it is a plain count.
+ * What the kernel knows about a connection: `struct tcp_info` of linux/tcp.h, filled in by
+ * tcp_get_info() of net/ipv4/tcp.c. Each name ends with its unit: microseconds (`Us`),
+ * milliseconds (`Ms`), bytes, segments; without a unit it is a count.
  *
- * A field that the running kernel lacks is absent.
+ * Fields that the running kernel lacks are absent.
  */
 export interface TcpInfo {
   /** tcpi_state, by name. */
   state: TcpState
-  /** tcpi_retransmits: retransmission timeouts in a row that nothing has answered. Survives death. */
+  /** tcpi_retransmits: consecutive retransmission timeouts without an answer. Kept when the connection has ended. */
   retransmits: number
-  /** tcpi_probes: keepalive or zero-window probes in a row that nothing has answered. Survives death. */
+  /** tcpi_probes: consecutive keepalive or zero-window probes without an answer. Kept when the connection has ended. */
   probes: number
-  /** tcpi_backoff: how often the retransmission timeout has been doubled. 0 once dead. */
+  /** tcpi_backoff: how often the retransmission timeout has been doubled. 0 when the connection has ended. */
   backoff: number
-  /** tcpi_rto: the retransmission timeout as it stands, doublings included. */
+  /** tcpi_rto: the current retransmission timeout, doublings included. */
   rtoUs: number
   /** tcpi_rtt: the smoothed round-trip time (RFC 6298, SRTT). */
   rttUs: number
   /** tcpi_rttvar: the round-trip time's variation (RFC 6298, RTTVAR). */
   rttVarianceUs: number
-  /** tcpi_min_rtt: the least round-trip time within the kernel's window; 4294967295 before the first sample. */
+  /** tcpi_min_rtt: the minimum round-trip time within the kernel's window; 4294967295 before the first sample. */
   minRttUs: number
-  /** tcpi_rcv_rtt: the round-trip time as the receiving side sees it; 0 until it does. */
+  /** tcpi_rcv_rtt: the round-trip time as estimated by the receiving side; 0 before the first estimate. */
   receiveRttUs: number
-  /** tcpi_unacked: sent and not acknowledged. 0 once dead. */
+  /** tcpi_unacked: sent and not acknowledged. 0 when the connection has ended. */
   unacknowledgedSegments: number
-  /** tcpi_lost: of those, believed to be lost. */
+  /** tcpi_lost: of those, assumed to be lost. */
   lostSegments: number
   /** tcpi_sacked: of those, selectively acknowledged. */
   sackedSegments: number
-  /** tcpi_retrans: of those, sent again and still under way. */
+  /** tcpi_retrans: of those, retransmitted and still in flight. */
   retransmittedSegments: number
-  /** tcpi_total_retrans: sent again in the connection's whole life. */
+  /** tcpi_total_retrans: retransmitted since the connection began. */
   totalRetransmittedSegments: number
-  /** tcpi_notsent_bytes: written by the program and not sent yet. */
+  /** tcpi_notsent_bytes: written by the program, but not sent yet. */
   notSentBytes: number
   /** tcpi_bytes_sent, retransmissions included. Linux 4.19. */
   sentBytes?: number
@@ -74,27 +74,27 @@ export interface TcpInfo {
   retransmittedBytes?: number
   /** tcpi_bytes_acked: acknowledged by the peer; the SYN counts as one. */
   acknowledgedBytes: number
-  /** tcpi_bytes_received: received in order, read by the program or not; the FIN counts as one. */
+  /** tcpi_bytes_received: received in order, whether read by the program or not; the FIN counts as one. */
   receivedBytes: number
-  /** tcpi_segs_out: sent, those without data included. */
+  /** tcpi_segs_out: sent, including those without data. */
   sentSegments: number
-  /** tcpi_segs_in: received, those without data included. */
+  /** tcpi_segs_in: received, including those without data. */
   receivedSegments: number
-  /** tcpi_last_data_sent: since data was last sent. Meaningless before the first. */
+  /** tcpi_last_data_sent: time since data was last sent. Meaningless before the first. */
   lastDataSentMs: number
-  /** tcpi_last_data_recv: since data was last received. Meaningless before the first. */
+  /** tcpi_last_data_recv: time since data was last received. Meaningless before the first. */
   lastDataReceivedMs: number
-  /** tcpi_last_ack_recv: since the peer last acknowledged anything, a probe included. Survives death. */
+  /** tcpi_last_ack_recv: time since the peer's last acknowledgement, also of a probe. Kept when the connection has ended. */
   lastAckReceivedMs: number
   /** tcpi_snd_cwnd: the congestion window. */
   congestionWindowSegments: number
-  /** tcpi_snd_ssthresh: where slow start ends; 2147483647 until there is such a limit. */
+  /** tcpi_snd_ssthresh: the slow start threshold; 2147483647 until one is set. */
   slowStartThresholdSegments: number
   /** tcpi_snd_wnd: how much the peer is ready to receive; 0 when it does not read. Linux 5.4. */
   sendWindowBytes?: number
   /** tcpi_rcv_wnd: how much this end is ready to receive. Linux 6.2. */
   receiveWindowBytes?: number
-  /** tcpi_rcv_space: the receive buffer's room by its own tuning. */
+  /** tcpi_rcv_space: the receive buffer's space, as estimated by the kernel's auto-tuning. */
   receiveSpaceBytes: number
   /** tcpi_snd_mss: the largest segment that is sent. */
   sendMssBytes: number
@@ -102,13 +102,13 @@ export interface TcpInfo {
   receiveMssBytes: number
   /** tcpi_pmtu: the path's MTU. */
   pathMtuBytes: number
-  /** tcpi_delivery_rate: bytes per second that were delivered of late; 0 before the first sample. */
+  /** tcpi_delivery_rate: recent delivery rate; 0 before the first sample. */
   deliveryRateBytesPerSecond: number
 }
 
 let fields: Float64Array | undefined
 
-/** The kernel writes the same fields every time: what it has not written is NaN for good. */
+/** The kernel writes the same fields every time, so those that it lacks stay NaN. */
 function prepare(): Float64Array {
   if (!has('tcpInfo')) throw unavailable(NO_TCP_INFO)
   fields = native().fields.fill(Number.NaN)
@@ -117,20 +117,20 @@ function prepare(): Float64Array {
 
 /**
  * Reads TCP_INFO: a connection's state, round-trip time, retransmissions, probes,
- * what is outstanding, and for how long the peer has been silent.
+ * outstanding data, and how long the peer has been silent. Side effects: none.
  *
  * @param socket A connected net.Socket or tls.TLSSocket, or one that is connecting.
  * @throws {TypeError} ERR_INVALID_ARG_TYPE: not a net.Socket.
  * @throws {Error} ERR_SOCKET_NOT_CONNECTED until there is a descriptor, ERR_SOCKET_CLOSED,
  * ERR_FEATURE_UNAVAILABLE_ON_PLATFORM.
- * @throws {SocketOptionError} The kernel refused; ENOTSUP for a Unix-domain socket.
- * @platform Linux, but not gVisor and not qemu-user, whose numbers are missing; Node, Bun, Deno.
+ * @throws {SocketOptionError} getsockopt failed; ENOTSUP for a Unix-domain socket.
+ * @platform Linux, but not gVisor and qemu-user, which lack the numbers; Node, Bun, Deno.
  * @see tcp(7); include/uapi/linux/tcp.h; net/ipv4/tcp.c, tcp_get_info
  *
  * @example
  * const { state, rttUs, lastAckReceivedMs } = getTcpInfo(socket)
  * state // => 'ESTABLISHED'
- * console.log(`${rttUs / 1000} ms away, last heard of ${lastAckReceivedMs} ms ago`)
+ * console.log(`RTT ${rttUs / 1000} ms, last acknowledgement ${lastAckReceivedMs} ms ago`)
  */
 export function getTcpInfo(socket: Socket): TcpInfo {
   return tcpInfoOf(descriptorOf(socket, 'TCP_INFO'))
@@ -141,8 +141,8 @@ export function tcpInfoOf(descriptor: number): TcpInfo {
   const f = fields ?? prepare()
   const length = native().tcpInfo(descriptor)
   if (length < 0) throw refused(length)
-  // In the order of ReadTcpInfo in native/sockopt_linux.cc. One literal, because an
-  // object that grows costs several times the system call.
+  // In the order of ReadTcpInfo in native/sockopt_linux.cc. One literal, because adding
+  // fields to an object costs several times the system call.
   const info: TcpInfo = {
     state: STATES[f[0] as number] ?? 'UNKNOWN',
     retransmits: whole(f[1]),
@@ -182,14 +182,14 @@ export function tcpInfoOf(descriptor: number): TcpInfo {
 }
 
 /**
- * A field that every kernel writes. V8 keeps a small whole number in place, a double
- * in an object of its own.
+ * A field that every kernel writes, as an integer: V8 stores small integers in place, but
+ * allocates an object for a double.
  */
 function whole(field: number | undefined): number {
   return (field as number) >>> 0
 }
 
-/** The struct with all of these fields; tcpi_rcv_wnd of Linux 6.2 is the last of them. */
+/** The length of the struct with all of these fields; tcpi_rcv_wnd of Linux 6.2 is the last. */
 const COMPLETE_BYTES = 236
 
 function withoutAbsent(info: TcpInfo): TcpInfo {
@@ -201,8 +201,8 @@ function withoutAbsent(info: TcpInfo): TcpInfo {
 /** Why `has('tcpInfo')` is false. */
 export const NO_TCP_INFO: string =
   process.platform === 'linux'
-    ? 'TCP_INFO has no numbers here: this only looks like Linux, as gVisor and qemu-user do, or a filter refuses it.'
-    : `TCP_INFO is read on Linux only, not on ${process.platform}.`
+    ? 'TCP_INFO has no numbers here: this system only emulates Linux, as gVisor and qemu-user do, or a filter refuses the call.'
+    : `TCP_INFO is available on Linux only, not on ${process.platform}.`
 
 function refused(errno: number): Error {
   return getSystemErrorName(errno) === 'ENOSYS'

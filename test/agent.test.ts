@@ -166,7 +166,7 @@ for (const { name, Agent, server: createHttp, connect: open, request } of protoc
       agent.destroy()
     })
 
-    test('one of its sockets set by itself: held in the pool as well', async () => {
+    test('one of its sockets set by itself: locked in the pool as well', async () => {
       await using server = await httpServer()
       const agent = agents['createConnection of its own']?.() as AnyAgent
       agent.on('free', (socket: Socket) => socket.setKeepAlive(true, 1000))

@@ -36,7 +36,7 @@ describe.concurrent('tcp-keepalive check', () => {
       expect(line(name)).toMatch(/ETIMEDOUT, syscall read$/)
     }
     expect(line('connecting, no answer')).toMatch(/ETIMEDOUT, syscall connect$/)
-    expect(stdout).toContain('Every connection ended when it was predicted to.')
+    expect(stdout).toContain('Every connection ended when predicted.')
     expect(stderr).toBe('')
     expect(code).toBe(0)
   })

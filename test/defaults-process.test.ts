@@ -265,7 +265,7 @@ describe.concurrent('the kernel refuses', () => {
       warnings: [
         {
           code: 'TCP_KEEPALIVE_REFUSED',
-          message: expect.stringMatching(/refused, the connection goes on .*ENOPROTOOPT/),
+          message: expect.stringMatching(/refused; the connection continues .*ENOPROTOOPT/),
         },
         { code: 'TCP_KEEPALIVE_REFUSED', message: expect.stringContaining('EPERM') },
       ],

@@ -384,7 +384,7 @@ describe.concurrent("a socket's own settings win, field by field", () => {
     agent.destroy()
   })
 
-  test("Node's setKeepAlive(false) is obeyed, and ends the hold", async () => {
+  test("Node's setKeepAlive(false) is obeyed, and unlocks the socket", async () => {
     await using server = await listen(createServer())
     const socket = connect(server.port, '127.0.0.1')
     await once(socket, 'connect')
@@ -571,7 +571,7 @@ describe.concurrent('filter', () => {
     expect(await warned).toMatchObject({
       code: 'TCP_KEEPALIVE_REFUSED',
       message:
-        'tcp-keepalive: default settings were prevented by the filter, the connection goes on without them: as planned',
+        'tcp-keepalive: default settings were not set, because the filter threw; the connection continues without them: as planned',
     })
     socket.destroy()
   })

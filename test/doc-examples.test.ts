@@ -98,7 +98,7 @@ describe.concurrent('the examples of the doc comments', async () => {
     if (name !== 'isDeadPeerError') return
     keepalive.setUserTimeout(socket, 1000)
     testing.unplug(socket)
-    socket.write('nobody acknowledges this')
+    socket.write('never acknowledged')
     await vi.waitFor(() => expect(reconnect).toHaveBeenCalledOnce(), 5000)
   })
 })

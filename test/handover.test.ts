@@ -330,7 +330,7 @@ const heir = (): ChildProcess =>
   fork(join(__dirname, 'support', 'heir.cjs'), { execArgv: [], stdio: 'inherit' })
 
 describe.concurrent('a child process', () => {
-  test('has the settings of a socket that it is sent, but nothing holds them there', async () => {
+  test('has the settings of a socket that it is sent, but it is not locked there', async () => {
     await using pair = await connectedPair()
     setAll(pair.accepted)
     const child = heir()
@@ -368,7 +368,7 @@ describe.concurrent('a child process', () => {
 })
 
 describe.concurrent('a socket that is used otherwise', () => {
-  test('allowHalfOpen: set, and held, after the peer has finished', async () => {
+  test('allowHalfOpen: set, and locked, after the peer has finished', async () => {
     await using pair = await connectedPair({ allowHalfOpen: true })
     setAll(pair.client)
     pair.accepted.end()
@@ -381,7 +381,7 @@ describe.concurrent('a socket that is used otherwise', () => {
   })
 
   for (const tls of [false, true]) {
-    test(`connected again after its end (${tls ? 'TLS' : 'plain'}): set anew, and held`, async () => {
+    test(`connected again after its end (${tls ? 'TLS' : 'plain'}): set again, and locked`, async () => {
       await using pair = await connectedPair({ tls })
       const { client } = pair
       setAll(client)

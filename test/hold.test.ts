@@ -13,7 +13,7 @@ import { connectedPair } from './support/pair.ts'
 import { KEEPALIVE } from './support/settings.ts'
 import { tlsClientOptions, tlsServerOptions } from './support/tls.ts'
 
-const HELD: KeepaliveSettings = { enabled: true, ...KEEPALIVE }
+const LOCKED: KeepaliveSettings = { enabled: true, ...KEEPALIVE }
 
 /** Node's own call in every form that some version knows; older ones ignore what they do not. */
 const FORMS: readonly (readonly unknown[])[] = [
@@ -50,7 +50,7 @@ describe.concurrent.each(kinds)('$name', ({ tls, end }) => {
       const socket = pair[end]
       setKeepalive(socket, KEEPALIVE)
       expect(nodeSetKeepAlive(socket, form)).toBe(socket)
-      expect(getKeepalive(socket)).toEqual(HELD)
+      expect(getKeepalive(socket)).toEqual(LOCKED)
     },
   )
 
@@ -61,44 +61,44 @@ describe.concurrent.each(kinds)('$name', ({ tls, end }) => {
     expect(getKeepalive(socket)).toMatchObject({ enabled: true, idle: 5 })
     setKeepalive(socket, KEEPALIVE)
     socket.setKeepAlive(true, 5000)
-    expect(getKeepalive(socket)).toEqual(HELD)
+    expect(getKeepalive(socket)).toEqual(LOCKED)
   })
 
-  test('setKeepAlive(false) is obeyed and ends the hold', async () => {
+  test('setKeepAlive(false) is obeyed and unlocks the socket', async () => {
     await using pair = await connectedPair({ tls })
     const socket = pair[end]
     setKeepalive(socket, KEEPALIVE)
     expect(socket.setKeepAlive(false)).toBe(socket)
-    expect(getKeepalive(socket)).toEqual({ ...HELD, enabled: false })
+    expect(getKeepalive(socket)).toEqual({ ...LOCKED, enabled: false })
     socket.setKeepAlive(true, 5000)
     expect(getKeepalive(socket)).toMatchObject({ enabled: true, idle: 5 })
   })
 
-  test('setKeepAlive(false) is obeyed after calls that were held', async () => {
+  test('setKeepAlive(false) is obeyed after calls that were ignored', async () => {
     await using pair = await connectedPair({ tls })
     const socket = pair[end]
     setKeepalive(socket, KEEPALIVE)
     socket.setKeepAlive(true, 1000)
     socket.setKeepAlive(false)
-    expect(getKeepalive(socket)).toEqual({ ...HELD, enabled: false })
+    expect(getKeepalive(socket)).toEqual({ ...LOCKED, enabled: false })
   })
 
-  test('a new setKeepalive replaces what is held, and holds again after setKeepAlive(false)', async () => {
+  test('a new setKeepalive replaces the settings, and locks again after setKeepAlive(false)', async () => {
     await using pair = await connectedPair({ tls })
     const socket = pair[end]
     setKeepalive(socket, KEEPALIVE)
     setKeepalive(socket, { idle: 71 })
     socket.setKeepAlive(true, 1000)
-    expect(getKeepalive(socket)).toEqual({ ...HELD, idle: 71 })
+    expect(getKeepalive(socket)).toEqual({ ...LOCKED, idle: 71 })
     socket.setKeepAlive(false)
     setKeepalive(socket, { idle: 81 })
     socket.setKeepAlive(true, 1000)
-    expect(getKeepalive(socket)).toEqual({ ...HELD, idle: 81 })
+    expect(getKeepalive(socket)).toEqual({ ...LOCKED, idle: 81 })
     socket.setKeepAlive(false)
-    expect(getKeepalive(socket)).toEqual({ ...HELD, idle: 81, enabled: false })
+    expect(getKeepalive(socket)).toEqual({ ...LOCKED, idle: 81, enabled: false })
   })
 
-  test('setKeepalive(false) is held as well: nobody else turns keepalive on', async () => {
+  test('setKeepalive(false) locks as well: setKeepAlive(true) does not turn keepalive on', async () => {
     await using pair = await connectedPair({ tls })
     const socket = pair[end]
     setKeepalive(socket, false)
@@ -106,7 +106,7 @@ describe.concurrent.each(kinds)('$name', ({ tls, end }) => {
     expect(getKeepalive(socket)).toMatchObject({ enabled: false })
   })
 
-  test("a user timeout alone holds nothing: setKeepAlive is all Node's", async () => {
+  test('a user timeout alone does not lock: setKeepAlive works as in Node', async () => {
     await using pair = await connectedPair({ tls })
     const socket = pair[end]
     setUserTimeout(socket, 91_000)
@@ -154,9 +154,9 @@ describe.concurrent("Node's own keepAlive option of net.connect", () => {
     const socket = connect({ ...options, port: server.port })
     setKeepalive(socket, KEEPALIVE)
     await once(socket, 'connect')
-    expect(getKeepalive(socket)).toEqual(HELD)
+    expect(getKeepalive(socket)).toEqual(LOCKED)
     socket.setKeepAlive(false)
-    expect(getKeepalive(socket)).toEqual({ ...HELD, enabled: false })
+    expect(getKeepalive(socket)).toEqual({ ...LOCKED, enabled: false })
     socket.destroy()
   })
 
@@ -166,7 +166,7 @@ describe.concurrent("Node's own keepAlive option of net.connect", () => {
     await once(socket, 'connect')
     setKeepalive(socket, KEEPALIVE)
     socket.setKeepAlive(true, 5000)
-    expect(getKeepalive(socket)).toEqual(HELD)
+    expect(getKeepalive(socket)).toEqual(LOCKED)
     socket.destroy()
   })
 
@@ -179,7 +179,7 @@ describe.concurrent("Node's own keepAlive option of net.connect", () => {
       if (first === 'ours') socket.setKeepAlive(true, 5000)
       socket.connect(server.port, '127.0.0.1')
       await once(socket, 'connect')
-      expect(getKeepalive(socket), `${first} first`).toEqual(HELD)
+      expect(getKeepalive(socket), `${first} first`).toEqual(LOCKED)
       socket.destroy()
     }
   })
@@ -191,9 +191,9 @@ describe.concurrent("Node's own keepAlive option of net.connect", () => {
     socket.setKeepAlive(false)
     socket.connect(server.port, '127.0.0.1')
     await once(socket, 'connect')
-    expect(getKeepalive(socket)).toEqual(HELD)
+    expect(getKeepalive(socket)).toEqual(LOCKED)
     socket.setKeepAlive(false)
-    expect(getKeepalive(socket)).toEqual({ ...HELD, enabled: false })
+    expect(getKeepalive(socket)).toEqual({ ...LOCKED, enabled: false })
     socket.destroy()
   })
 
@@ -204,11 +204,11 @@ describe.concurrent("Node's own keepAlive option of net.connect", () => {
     )
     setKeepalive(socket, KEEPALIVE)
     await once(socket, 'secureConnect')
-    expect(getKeepalive(socket)).toEqual(HELD)
+    expect(getKeepalive(socket)).toEqual(LOCKED)
     socket.setKeepAlive(true, 1000)
-    expect(getKeepalive(socket)).toEqual(HELD)
+    expect(getKeepalive(socket)).toEqual(LOCKED)
     socket.setKeepAlive(false)
-    expect(getKeepalive(socket)).toEqual({ ...HELD, enabled: false })
+    expect(getKeepalive(socket)).toEqual({ ...LOCKED, enabled: false })
     socket.destroy()
   })
 })
@@ -226,7 +226,7 @@ describe.concurrent('a TLS socket over a set socket has a cache of its own', () 
     await once(client, 'secureConnect')
     for (const socket of [secured, client]) {
       socket.setKeepAlive(true, 1000)
-      expect(getKeepalive(socket)).toEqual(HELD)
+      expect(getKeepalive(socket)).toEqual(LOCKED)
     }
   })
 
@@ -239,18 +239,18 @@ describe.concurrent('a TLS socket over a set socket has a cache of its own', () 
     await once(client, 'secureConnect')
     for (const socket of [secured, client]) {
       socket.setKeepAlive(false)
-      expect(getKeepalive(socket)).toEqual({ ...HELD, enabled: false })
+      expect(getKeepalive(socket)).toEqual({ ...LOCKED, enabled: false })
     }
   })
 
-  test('a hold that has ended by then does not come back with it', async () => {
+  test('a socket that is unlocked by then stays unlocked', async () => {
     await using pair = await connectedPair()
     setKeepalive(pair.client, KEEPALIVE)
     const client = connectTls({ ...tlsClientOptions, socket: pair.client })
     pair.client.setKeepAlive(false)
     client.on('error', () => {})
     await new Promise(setImmediate)
-    expect(getKeepalive(client)).toEqual({ ...HELD, enabled: false })
+    expect(getKeepalive(client)).toEqual({ ...LOCKED, enabled: false })
     client.setKeepAlive(true)
     expect(getKeepalive(client)).toMatchObject({ enabled: true })
     client.destroy()
@@ -266,10 +266,10 @@ test('a handle on which somebody has put a setKeepAlive of their own keeps it', 
   calls.length = 0
   pair.client.setKeepAlive(true, 5000)
   expect(calls[0]?.slice(0, 2)).toEqual([true, 5])
-  expect(getKeepalive(pair.client)).toEqual(HELD)
+  expect(getKeepalive(pair.client)).toEqual(LOCKED)
 })
 
-test('NODE_DEBUG=tcp-keepalive says that it was held, and when the hold ends', async () => {
+test('NODE_DEBUG=tcp-keepalive logs ignored calls, and when the socket is unlocked', async () => {
   const { code, stdout, stderr } = await runNode(
     `const { setKeepalive, getKeepalive } = require('tcp-keepalive')
      const { connect, createServer } = require('node:net')
@@ -290,8 +290,10 @@ test('NODE_DEBUG=tcp-keepalive says that it was held, and when the hold ends', a
     { env: { NODE_DEBUG: 'tcp-keepalive' } },
   )
   expect(code).toBe(0)
-  const [, held = '', ended = '', free = ''] = stderr.split(/^one$|^two$|^three$/m)
-  expect(held).toMatch(/TCP-KEEPALIVE \d+: setKeepAlive\(true, …\) is ignored on descriptor \d+$/m)
+  const [, ignored = '', ended = '', free = ''] = stderr.split(/^one$|^two$|^three$/m)
+  expect(ignored).toMatch(
+    /TCP-KEEPALIVE \d+: setKeepAlive\(true, …\) is ignored on descriptor \d+$/m,
+  )
   expect(ended).toMatch(/TCP-KEEPALIVE \d+: setKeepAlive\(false\) is obeyed on descriptor \d+$/m)
   expect(free).not.toMatch(/TCP-KEEPALIVE/)
   expect(JSON.parse(stdout)).toEqual({ enabled: true, idle: 1, interval: 1, count: 10 })

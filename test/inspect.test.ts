@@ -171,12 +171,12 @@ describe.concurrent(`inspect${withoutPidfd}`, () => {
       await using process_ = await patient(python as string[], server.port)
       await delay(300)
       const alive = await command(['inspect', process_.pid])
-      expect(alive.stdout).toContain('6 B have arrived that the program has not read\n')
+      expect(alive.stdout).toContain('6 B received that the program has not read\n')
       accepted[0]?.resetAndDestroy()
       await delay(300)
       const { code, stdout } = await command(['inspect', process_.pid])
       expect(stdout).toContain(`127.0.0.1:${server.port}  CLOSE\n`)
-      expect(stdout).toContain('dead: it has ended, and the program has not closed it\n')
+      expect(stdout).toContain('ended, and the program has not closed it\n')
       expect(code).toBe(0)
     },
   )
@@ -206,7 +206,7 @@ sys.stdin.readline()'`,
       const { code, stdout } = await command(['inspect', process_.pid])
       expect(stdout.split('\n').filter((line) => line.length > 80)).toEqual([])
       expect(stdout).toMatch(new RegExp(`\\n {7}> \\[${long}\\]:65535 {2}SYN_SENT\\n`))
-      expect(stdout).toMatch(/connecting, and no answer: [1-9] SYNs? sent again/)
+      expect(stdout).toMatch(/connecting, and no answer: [1-9] SYNs? retransmitted/)
       expect(stdout).toMatch(/ off +off +\d B +- +- +[\d.]+ (min|s)\n/)
       // What the program will set once it is connected is not known.
       expect(code).toBe(0)
@@ -281,7 +281,7 @@ describe.concurrent(`who may look${withoutNobody}`, () => {
     expect(stdout).toBe('')
     expect(stderr.split('\n')).toHaveLength(2)
     expect(stderr).toContain(
-      `Not allowed to look into process ${process_.pid}: it belongs to user 0, and this is user 65534.`,
+      `Not allowed to inspect process ${process_.pid}: it belongs to user 0, and this is user 65534.`,
     )
     expect(stderr).toContain(`sudo env "PATH=$PATH" npx tcp-keepalive inspect ${process_.pid}`)
   })
@@ -308,7 +308,7 @@ describe.concurrent(`who may look${withoutNobody}`, () => {
   test.each<[Partial<Standing>, string]>([
     [{ owner: 33 }, 'belongs to user 33, and this is user 1000'],
     [{ owner: undefined }, 'belongs to another user'],
-    [{ ptraceScope: 1 }, 'kernel.yama.ptrace_scope is 1, which allows it to root alone: sudo '],
+    [{ ptraceScope: 1 }, 'kernel.yama.ptrace_scope is 1, which allows it to root only: sudo '],
     [{ ptraceScope: 3, user: 0, mayTrace: true }, 'ptrace_scope is 3'],
     [{ isFiltered: true }, 'a seccomp profile forbids it. Docker'],
     [{ user: 0 }, 'root has no CAP_SYS_PTRACE here. Docker'],
@@ -322,7 +322,7 @@ describe.concurrent(`who may look${withoutNobody}`, () => {
 })
 
 test.each([
-  ['ENOSYS', 'pidfd_getfd came with Linux 5.6'],
+  ['ENOSYS', 'pidfd_getfd needs Linux 5.6'],
   ['EMFILE', 'raise ulimit -n'],
   ['ENOENT', 'hidepid'],
   ['EIO', 'EIO'],
@@ -332,7 +332,7 @@ test.each([
   expect(message).not.toContain('\n')
 })
 
-describe.concurrent('what cannot be looked into', () => {
+describe.concurrent('what cannot be inspected', () => {
   const refused = async (words: (string | number)[], message: string | RegExp) => {
     const { code, stdout, stderr } = await command(words)
     expect(stderr).toMatch(message)
@@ -352,7 +352,7 @@ describe.concurrent('what cannot be looked into', () => {
     )
     await refused(
       ['inspect', thread as string],
-      new RegExp(`${thread} is a thread of process ${process_.pid}: give ${process_.pid}\\.`),
+      new RegExp(`${thread} is a thread of process ${process_.pid}: use ${process_.pid}\\.`),
     )
     await using parent = startNode(`
       const { pid } = require('node:child_process').spawn('sleep', ['60'])
@@ -419,9 +419,9 @@ describe.concurrent('what cannot be looked into', () => {
     [['node'], "a number (pid) from 1 to 2147483647, not 'node'"],
     [['0'], "not '0'"],
     [['-5'], 'Unknown option -5.'],
-    [['1', '2'], "Expected one process, and was given '1', '2'."],
+    [['1', '2'], "Expected one process but received '1', '2'."],
     [['1', '--jsno'], 'Unknown option --jsno.'],
-    [['1', '--json=yes'], "--json takes no value, and was given 'yes'."],
+    [['1', '--json=yes'], "--json takes no value but received 'yes'."],
   ])('%s', (words, message) => {
     expect(() => inspect(words)).toThrow(message)
   })
@@ -429,11 +429,11 @@ describe.concurrent('what cannot be looked into', () => {
   test.each([
     [['inspect'], 'Which process? Its number (pid) is missing.'],
     [['check', 'now'], 'check takes no arguments: now'],
-  ])('%s, and how it is used', async (words, message) => {
+  ])('%s, and the usage', async (words, message) => {
     const { code, stdout, stderr } = await command(words)
     const [name] = words
     expect(stderr).toBe(
-      `tcp-keepalive ${name}: ${message}\nHow it is used: npx tcp-keepalive ${name} --help\n`,
+      `tcp-keepalive ${name}: ${message}\nUsage: npx tcp-keepalive ${name} --help\n`,
     )
     expect([code, stdout]).toEqual([2, ''])
   })

@@ -163,7 +163,7 @@ describe.concurrent('variables of others that begin likewise are passed over', (
     async (name) => {
       const { code, stderr } = await loaded('', { env: { [name]: '80' } })
       expect(code).toBe(9)
-      expect(stderr).toContain(`${name} is not known.`)
+      expect(stderr).toContain(`${name} is unknown.`)
     },
   )
 })
@@ -226,7 +226,7 @@ describe.concurrent('stops the start with one line that names the variable', () 
     expect({ code, stdout }).toEqual({ code: 9, stdout: '' })
     expect(stderr.split('\n')).toHaveLength(2)
     expect(stderr).toMatch(
-      /^tcp-keepalive\/register: TCP_KEEPALIVE_IDLE is not known\. There are TCP_KEEPALIVE_IDLE_S,/,
+      /^tcp-keepalive\/register: TCP_KEEPALIVE_IDLE is unknown\. The variables are TCP_KEEPALIVE_IDLE_S,/,
     )
   })
 
@@ -236,7 +236,7 @@ describe.concurrent('stops the start with one line that names the variable', () 
     })
     expect(code).toBe(9)
     expect(stderr).toBe(
-      'tcp-keepalive/register: TCP_KEEPALIVE_SLOW_READER needs TCP_KEEPALIVE_DEAD_PEER_MS: it says what that timeout means.\n',
+      'tcp-keepalive/register: TCP_KEEPALIVE_SLOW_READER needs TCP_KEEPALIVE_DEAD_PEER_MS: it is an option of that timeout.\n',
     )
   })
 

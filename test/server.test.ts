@@ -170,7 +170,7 @@ describe.concurrent('net.Server', () => {
     expect(settingsOf(first)).toEqual({ ...ALL_SET, idle: 71 })
   })
 
-  test('accepted sockets are held: setKeepAlive(true, …) changes nothing, false is obeyed', async () => {
+  test('accepted sockets are locked: setKeepAlive(true, …) changes nothing, false is obeyed', async () => {
     const server = createServer()
     setAll(server)
     await using listening = await listen(server)
@@ -204,7 +204,7 @@ describe.concurrent('net.Server', () => {
     expect(settingsOf(socket)).toMatchObject({ enabled: true, idle: 5 })
   })
 
-  test('with keepalive off, setKeepAlive(false) as the first call of all ends the hold', async () => {
+  test('with keepalive off, setKeepAlive(false) as the first call of all unlocks', async () => {
     const server = createServer()
     setKeepalive(server, false)
     await using listening = await listen(server)
@@ -226,7 +226,7 @@ describe.concurrent('net.Server', () => {
     expect(getKeepalive(socket)).toMatchObject({ enabled: true, idle: 1 })
   })
 
-  test('a user timeout alone holds nothing; keepalive set on a connection does, until setKeepAlive(false)', async () => {
+  test('a user timeout alone does not lock; keepalive set on a connection does, until setKeepAlive(false)', async () => {
     const server = createServer()
     setUserTimeout(server, USER_TIMEOUT)
     server.on('connection', (socket) => {
@@ -420,7 +420,7 @@ for (const nodes of [{}, { keepAlive: true, keepAliveInitialDelay: 5000 }]) {
       leave()
     })
 
-    test('it is held; setKeepAlive(false) is obeyed', async () => {
+    test('it is locked; setKeepAlive(false) is obeyed', async () => {
       const server = create()
       setAll(server)
       await using listening = await listen(server)

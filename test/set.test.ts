@@ -56,7 +56,7 @@ describe.concurrent(`set${withoutPidfd}`, () => {
         expect(stdout).toMatch(
           /\nbefore off +off +never +[\d.]+ min\nafter +off +3 s +never +3\.4 s\n/,
         )
-        expect(stdout).toContain('the kernel looks at the next retransmission, in ')
+        expect(stdout).toContain('the kernel checks at the next retransmission, in ')
         expect(stdout).toContain('1 connection set.')
         expect(await answer).toBe('ETIMEDOUT')
         // When a retransmission is due; 3 to 7 s on a machine that does nothing else. Alone it would take 15 minutes.
@@ -176,7 +176,7 @@ describe.concurrent(`set${withoutPidfd}`, () => {
     expect(await tried('--fd', v4[0], '--fd', listener)).toEqual([1, [v4[0]]])
   })
 
-  test.skipIf(node === undefined)('a live peer that does not read is left alone', async () => {
+  test.skipIf(node === undefined)('a live peer that does not read is skipped', async () => {
     await using server = await listen(createServer({ pauseOnConnect: true }, () => {}))
     await using process_ = startNode(
       `const socket = require('node:net').connect(${server.port}, '127.0.0.1', () => {
@@ -189,14 +189,14 @@ describe.concurrent(`set${withoutPidfd}`, () => {
       const words = ['set', process_.pid, '--all', what, 30_000]
       const { code, stdout } = await here(words)
       expect(stdout).toMatch(
-        /left alone: the peer .*takes nothing.* \(--slow-reader end sets it\)\n/,
+        /skipped: the peer .*accepts no data.* \(--slow-reader end sets it\)\n/,
       )
       expect(stdout).toContain('0 connections set, 1 not.')
       expect(code).toBe(1)
       expect(inspected(process_.pid).connections[0]?.userTimeout).toBe(0)
     }
     const shown = inspect([String(process_.pid)])
-    expect(shown.output).toContain('the peer answers and takes nothing: a slow reader\n')
+    expect(shown.output).toContain('the peer answers but accepts no data: a slow reader\n')
     const { code } = await here([
       ...['set', process_.pid, '--all', '--dead-peer-timeout', 300_000, '--slow-reader', 'end'],
     ])
@@ -292,30 +292,33 @@ describe.concurrent('set: what is wrong is named', () => {
   test.each([
     [['set', '1'], 'Which connections?'],
     [all, 'Set what?'],
-    [[...all, '--fd', '3', '--idle', '5'], '--all and --fd exclude each other'],
-    [['set', '1', '--fd', 'x', '--idle', '5'], "--fd is a number from 0 to 2147483647, not 'x'"],
-    [['set', '1', '--port', '0', '--idle', '5'], "--port is a port from 1 to 65535, not '0'"],
-    [['set', '1', '--remote', '10.0.0.9:x', '--idle', '5'], 'The port of --remote is a port'],
+    [[...all, '--fd', '3', '--idle', '5'], '--all and --fd cannot be combined'],
+    [
+      ['set', '1', '--fd', 'x', '--idle', '5'],
+      "--fd must be a number from 0 to 2147483647, not 'x'",
+    ],
+    [['set', '1', '--port', '0', '--idle', '5'], "--port must be a port from 1 to 65535, not '0'"],
+    [['set', '1', '--remote', '10.0.0.9:x', '--idle', '5'], 'The port of --remote must be a port'],
     [['set', '1', '--remote', ':80', '--idle', '5'], "--remote ':80' names no host"],
     [['set', '1', '--remote', '1:2:3', '--idle', '5'], "--remote '1:2:3' names no host"],
     [[...all, '--idel', '5'], 'Unknown option --idel.'],
     [[...all, '--idle'], '--idle needs a value.'],
     [[...all, '--idle='], '--idle needs a value.'],
-    [[...all, '--idle', '5', '--idle', '6'], '--idle was given twice.'],
-    [[...all, '--idle', '0'], '--idle is a number of seconds'],
+    [[...all, '--idle', '5', '--idle', '6'], '--idle may be used only once.'],
+    [[...all, '--idle', '0'], '--idle must be a number of seconds'],
     [[...all, '--idle', '1.5'], "not '1.5'"],
     [[...all, '--idle', '-5'], "not '-5'"],
     [[...all, '--idle', '60000'], '60000 looks like milliseconds: --idle 60.'],
     [[...all, '--interval', '5000'], '5000 looks like milliseconds: --interval 5.'],
-    [[...all, '--count', '128'], "--count is a number of probes from 1 to 127, not '128'"],
+    [[...all, '--count', '128'], "--count must be a number of probes from 1 to 127, not '128'"],
     [
       [...all, '--user-timeout', '30'],
       "a number of milliseconds, 0 or from 1000 to 2147483647, not '30'",
     ],
     [[...all, '--dead-peer-timeout', '1999'], '0 or from 2000'],
     [[...all, '--dead-peer-timeout', '1e4'], "not '1e4'"],
-    [[...all, '--dead-peer-timeout', '5000', '--idle', '3'], 'leave out --idle'],
-    [[...all, '--idle', '5', '--slow-reader', 'keep'], "--slow-reader is end, not 'keep'"],
+    [[...all, '--dead-peer-timeout', '5000', '--idle', '3'], 'omit --idle'],
+    [[...all, '--idle', '5', '--slow-reader', 'keep'], "--slow-reader must be end, not 'keep'"],
     [[...all, '--dry-run=1', '--idle', '5'], '--dry-run takes no value'],
   ])('%s', async (words, message) => {
     const { code, stderr } = await here(words)
@@ -323,10 +326,10 @@ describe.concurrent('set: what is wrong is named', () => {
     expect(code).toBe(2)
   })
 
-  test('and how it is used', async () => {
+  test('and the usage', async () => {
     const { code, stdout, stderr } = await command([...all, '--idel', '5'])
     expect(stderr).toBe(
-      'tcp-keepalive set: Unknown option --idel.\nHow it is used: npx tcp-keepalive set --help\n',
+      'tcp-keepalive set: Unknown option --idel.\nUsage: npx tcp-keepalive set --help\n',
     )
     expect([code, stdout]).toEqual([2, ''])
   })
@@ -334,7 +337,7 @@ describe.concurrent('set: what is wrong is named', () => {
   test.skipIf(withoutPidfd)('no such connection', async () => {
     const { code, stderr } = await command(['set', process.pid, '--fd', 99_999, '--idle', 5])
     expect(stderr).toBe(
-      `tcp-keepalive set: Process ${process.pid} has no TCP connection that matches --fd '99999'. What it has: npx tcp-keepalive inspect ${process.pid}\n`,
+      `tcp-keepalive set: Process ${process.pid} has no TCP connection that matches --fd '99999'. To list its connections: npx tcp-keepalive inspect ${process.pid}\n`,
     )
     expect(code).toBe(2)
   })

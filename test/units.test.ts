@@ -44,7 +44,7 @@ describe.concurrent('a unit that looks mixed up is set as told and warned about'
   test('a user timeout of 1 to 999', async () => {
     const { warnings, state } = await warningsOf('setUserTimeout(socket, 30)')
     expect(state.userTimeout).toBe(30)
-    expect(warnings).toEqual([warning('30 milliseconds', 'If 30 seconds are meant, write 30000')])
+    expect(warnings).toEqual([warning('30 milliseconds', 'For 30 seconds, write 30000')])
   })
 
   test('the limits: 1000 and 9000 for idle, 999 for the user timeout', async () => {

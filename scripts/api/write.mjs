@@ -6,8 +6,8 @@ import { readEntry } from './read.mjs'
 
 const folder = join(import.meta.dirname, '..', '..', 'docs', 'api')
 const note = '<!-- Written by `npm run docs` from the doc comments in src/: change those. -->'
-const others = `Beside it: [tcp-keepalive/testing](testing.md), which pulls the cable of a socket, and
-[tcp-keepalive/register](register.md), which sets whole programs. [docs/targets.md](../targets.md) tells what is
+const others = `See also [tcp-keepalive/testing](testing.md), which unplugs a socket, and
+[tcp-keepalive/register](register.md), which sets whole programs. [docs/targets.md](../targets.md) says what is
 set when on each kind of target, [docs/platforms.md](../platforms.md) what was run where.`
 
 const pages = [

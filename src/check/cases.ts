@@ -1,4 +1,4 @@
-/** The connections whose cable `tcp-keepalive check` pulls. */
+/** The connections that `tcp-keepalive check` unplugs. */
 import { type AddressInfo, connect, createServer, type Server, Socket } from 'node:net'
 import { connect as connectTls, createServer as createTlsServer } from 'node:tls'
 import { planDeadPeerTimeout, setDeadPeerTimeout } from '../dead-peer.js'
@@ -11,22 +11,22 @@ import { unplug } from '../testing.js'
 import { setUserTimeout } from '../user-timeout.js'
 import { silentPort } from './silent-port.js'
 
-/** One connection, and what the kernel's rules say of it. */
+/** One connection, and what the kernel's rules predict for it. */
 export interface Case {
   name: string
-  /** As somebody would write them. */
+  /** The settings as text. */
   settings: string
   /** Milliseconds until the error. */
   predicted: number
-  /** Milliseconds by which it may be late, where those are more than usual. */
+  /** Milliseconds by which it may be late, if more than usual. */
   late?: number
-  /** Makes the connection; `begin` lets its peer go silent. */
+  /** Opens the connection; `begin` makes its peer silent. */
   prepare(ground: Ground): Promise<Ready>
 }
 
 interface Ready {
   socket: Socket
-  /** Returns for how many milliseconds the peer has been silent already. */
+  /** Returns how many milliseconds the peer has been silent already. */
   begin(): number
 }
 
@@ -38,7 +38,7 @@ export interface Ground {
   close(): Promise<void>
 }
 
-// TLS without a certificate: both ends know the same key.
+// TLS without a certificate: both ends have the same key.
 const psk = Buffer.from('tcp-keepalive check')
 
 export async function openGround(): Promise<Ground> {
@@ -158,7 +158,7 @@ const connectCase: Case = {
   },
 }
 
-/** Bounded here where the kernel does not do it, once its timers would be over: two looks of the sweep. */
+/** For systems where this library bounds the connect: later by late timers and two looks of the sweep. */
 const boundConnectCase: Case = {
   name: 'connecting, no answer',
   settings: `dead peer timeout ${USER_TIMEOUT} ms`,
@@ -171,7 +171,7 @@ const boundConnectCase: Case = {
   },
 }
 
-/** Those for which no peer has to be silenced. */
+/** The cases that need no unplugging. */
 export function casesWithoutUnplug(): Case[] {
   return [boundConnectCase]
 }

@@ -6,7 +6,7 @@ import { isAsPredicted, runCases } from './run.js'
 
 export async function check(): Promise<number> {
   const { setKeepalive: binary, setDeadPeerTimeout, unplug } = support
-  // Elsewhere no connect is left unanswered, either.
+  // On other systems, a connect cannot be left unanswered, either.
   const reason = binary !== true || process.platform === 'linux' ? binary : unplug
   if (reason !== true) {
     process.stderr.write(`tcp-keepalive check cannot run here: ${reason}\n`)

@@ -1,4 +1,4 @@
-/** What `tcp-keepalive check` shows: a table that counts along in a terminal, plain lines elsewhere. */
+/** The output of `tcp-keepalive check`: a table that is updated in a terminal, plain lines elsewhere. */
 import type { WriteStream } from 'node:tty'
 import { isAsPredicted, isSoon, type Result } from './run.js'
 
@@ -36,7 +36,7 @@ export class Report {
 
   constructor(out: NodeJS.WriteStream) {
     this.#out = out
-    // A line that wraps cannot be drawn over.
+    // A line that wraps cannot be redrawn.
     this.#live = out.isTTY === true && out.columns >= NARROW
     this.#wide = !(out.isTTY === true && out.columns < WIDE)
     // hasColors() knows NO_COLOR, FORCE_COLOR and TERM.
@@ -46,7 +46,7 @@ export class Report {
   begin(): void {
     this.#line(this.#paint('bold', 'tcp-keepalive check'))
     this.#line(
-      'Real connections on this machine. At 0 s every peer goes silent: nothing arrives any more, and nothing says so.',
+      'Real connections on this machine. At 0 s every peer goes silent: nothing arrives any more, not even a reset.',
     )
     this.#line('')
     this.#line(
@@ -71,7 +71,7 @@ export class Report {
     this.#line('')
     this.#line(
       failed === 0
-        ? this.#paint('green', 'Every connection ended when it was predicted to.')
+        ? this.#paint('green', 'Every connection ended when predicted.')
         : this.#paint(
             'red',
             `${failed} of ${results.length} connections did not end when predicted.`,
@@ -136,6 +136,6 @@ export class Report {
 }
 
 const WIDTHS = [25, 55, 15, 8]
-/** With and without the settings' column. */
+/** The widths needed with and without the settings column. */
 const WIDE = 137
 const NARROW = 80

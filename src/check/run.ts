@@ -1,26 +1,26 @@
-/** Pulls every cable at the same moment and waits for what the kernel says. */
+/** Unplugs all connections at the same time and waits for their errors. */
 import { performance } from 'node:perf_hooks'
 import { type Case, openGround } from './cases.js'
 
-/** One case while it runs, and afterwards. Times are milliseconds since the peer's last segment. */
+/** The result of one case, while it runs and afterwards. Times are milliseconds since the peer's last segment. */
 export interface Result extends Case {
   /** When the error came; undefined while there is none. */
   measured: number | undefined
   error: NodeJS.ErrnoException | undefined
 }
 
-/** Nothing is waited for that the kernel would take longer for. */
+/** A case that takes the kernel longer than this is not waited for. */
 const PATIENCE_MS = 12_000
 /** The kernel's timers are never early, but may be an eighth late; the loop may be busy. */
 const EARLY_MS = 100
 const LATE_MS = 750
 
-/** Whether the case can end while somebody watches. */
+/** Whether the case ends soon enough to wait for it. */
 export function isSoon({ predicted }: Case): boolean {
   return predicted < PATIENCE_MS
 }
 
-/** Whether what happened is what the kernel's rules said. */
+/** Whether the result is as the kernel's rules predict. */
 export function isAsPredicted(result: Result): boolean {
   const { measured, predicted, late = LATE_MS } = result
   if (!isSoon(result)) return measured === undefined

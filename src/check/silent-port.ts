@@ -1,13 +1,13 @@
 import { connect, type Socket } from 'node:net'
 import { Worker } from 'node:worker_threads'
 
-/** A port on 127.0.0.1 that answers no connect: its accept queue is full. */
+/** A port on 127.0.0.1 that does not answer connects: its accept queue is full. */
 export interface SilentPort {
   port: number
   close(): Promise<void>
 }
 
-// A listener whose thread stands still accepts nobody; with a backlog of 1 two
+// A listener whose thread is blocked accepts nothing. With a backlog of 1, two
 // connections fill its queue, and the kernel drops every further SYN.
 const LISTENER = `
 const { createServer } = require('node:net')
@@ -20,7 +20,7 @@ server.listen({ port: 0, host: '127.0.0.1', backlog: 1 }, () => {
 `
 const FILLERS = 4
 
-/** Makes a connect that nobody answers, without privileges. */
+/** Opens a port where connects get no answer, without privileges. */
 export async function silentPort(): Promise<SilentPort> {
   const standstill = new Int32Array(new SharedArrayBuffer(4))
   const worker = new Worker(LISTENER, { eval: true, workerData: standstill })

@@ -1,4 +1,4 @@
-/** What this library knows of one connection, from the moment it sets it until its handle closes. */
+/** What this library knows of one connection, from its first settings until its handle closes. */
 import { AsyncResource } from 'node:async_hooks'
 import type { Socket } from 'node:net'
 import { constants } from 'node:os'
@@ -28,12 +28,12 @@ import type { Liveness } from './liveness.js'
 import { BEING_READ, Reader, type Stop } from './reader.js'
 import { type EndedConnection, hasTimedOut } from './timed-out.js'
 
-/** Who has set a connection: defaults, or a setter that was called for it. */
+/** What set a connection: defaults, or a setter that was called for it. */
 export type SetBy = 'defaults' | 'a setter'
 
-/** The context of a connection's `'error'`: that of the call which has set it first. */
+/** The async context of a connection's `'error'`: that of the call that first set the connection. */
 class Context extends AsyncResource {
-  /** It keeps no process alive, and is no open handle to those who look for them. */
+  /** Does not keep the process running, and does not count as an open handle (why-is-node-running). */
   hasRef(): boolean {
     return false
   }
@@ -41,44 +41,44 @@ class Context extends AsyncResource {
 
 const newContext = (): Context => new Context('TCPKEEPALIVE', { requireManualDestroy: true })
 
-/** Long enough for Node to report first what it finds itself. */
+/** Long enough for Node to report first the errors that it finds itself. */
 const LOOK_MS = 20
 const NODE_FIRST_MS = 60
-/** A reader that was at work so recently gets what has arrived before the error. */
+/** A program that has read this recently gets the remaining data before the error. */
 const AT_WORK_MS = 1000
 
-/** An attempt to connect that is to be ended here where the kernel does not do it. */
+/** A connect attempt that this library ends if the kernel does not. */
 export interface Connect {
   readonly request: ConnectRequest
-  /** On the clock of the binding. */
+  /** When it began, by the binding's clock. */
   readonly began: number
-  /** Milliseconds, as set by now; 0 and less are none. */
+  /** Milliseconds, as currently set; 0 or less: no timeout. */
   timeout(): number
-  /** A look has found it overdue. */
+  /** The last look found it overdue. */
   overdue: boolean
 }
 
 export class Connection implements HandleHooks, Watched {
   readonly handle: TcpHandle
-  /** The socket that the program holds: under TLS the TLSSocket, once there is one. */
+  /** The socket that the program uses: under TLS the TLSSocket, once there is one. */
   socket: Socket | undefined
   settings: Settings = UNTOUCHED
-  /** Later `setKeepAlive(true, …)` calls are ignored, for the sake of these. */
+  /** Who set the settings that later `setKeepAlive(true, …)` calls must not override. */
   private lockedBy: SetBy | undefined
-  /** The descriptor that is watched, and the number under which it is; 0 when it is not. */
+  /** The watched descriptor, and its ticket; 0 while it is not watched. */
   private descriptor = -1
   private ticket = 0
   private context: Context | undefined
   private stop: Stop = BEING_READ
-  /** What is still to be done once it is established, and what bounds the connect until then. */
+  /** What remains to be done once it is established, and what bounds the connect until then. */
   onEstablished: (() => void) | undefined
   connect: Connect | undefined
-  /** Where the sweep finds it at its next look, and when the last was; `liveness` while something waits. */
+  /** The sweep's slot for its next look, and when the last look was; `liveness` while something waits. */
   slot: { remove(connection: Connection): void } | undefined
   looked = 0
   liveness: Liveness | undefined
   private reader: Reader | undefined
-  /** Has closed: there is nothing more to be done. */
+  /** The handle has closed: nothing remains to be done. */
   closed = false
 
   private constructor(handle: TcpHandle, socket: Socket | undefined) {
@@ -101,17 +101,17 @@ export class Connection implements HandleHooks, Watched {
     return connection
   }
 
-  /** Settings that were written: they are kept, locked, and the connection is watched. */
+  /** Records settings that were written; locks and watches the connection. */
   add(settings: Settings, by: SetBy): void {
     this.settings = merge(this.settings, settings)
-    // It was written just now, over the sweep's.
+    // The write has just replaced the sweep's value.
     if (settings.rtoMax >= 0 && this.liveness !== undefined) this.liveness.rtoMax = 0
     if (settings.locked === 0) this.lockedBy = undefined
     else if (settings.locked === 1 && this.lockedBy !== 'a setter') this.lockedBy = by
     if (this.ticket === 0) this.watch()
   }
 
-  /** Where it is refused for now, the next call of a setter tries again. */
+  /** If watching fails, the next setter call retries. */
   private watch(): void {
     this.context ??= newContext()
     const descriptor = openDescriptor(this.handle)
@@ -135,12 +135,12 @@ export class Connection implements HandleHooks, Watched {
     try {
       publishDeadPeer(this)
     } catch (error) {
-      // A getter of the program's: Node's close must go on.
+      // A getter of the program threw: Node's close must continue.
       debug('descriptor %d: %s', this.handle.fd, error)
     }
   }
 
-  /** Does what waits for the connection to be established, if it is. */
+  /** Runs what waits for the connection to be established, if it is. */
   whenEstablished(): void {
     const { onEstablished, socket } = this
     if (onEstablished === undefined || socket === undefined || socket.connecting) return
@@ -150,8 +150,9 @@ export class Connection implements HandleHooks, Watched {
   }
 
   /**
-   * Whether the connect has outlasted its user timeout, late timers included: the kernel does not
-   * bound it. What a look has found Node may be about to find itself, so the next one decides.
+   * Whether the connect has exceeded its user timeout, late timers included, so that the kernel
+   * evidently does not bound it. After the first such look Node may still report the failure
+   * itself, so only the second one counts.
    */
   isConnectOverdue(now: number): boolean {
     const { connect, socket } = this
@@ -165,7 +166,7 @@ export class Connection implements HandleHooks, Watched {
   endConnect(): void {
     const { connect, handle } = this
     if (connect === undefined) return
-    debug('descriptor %d: the connect is ended, the kernel has not done it', handle.fd)
+    debug('descriptor %d: the connect has timed out, which the kernel did not enforce', handle.fd)
     this.context ??= newContext()
     this.context.runInAsyncScope(() => failConnect(handle, connect.request, errnoOf('ETIMEDOUT')))
   }
@@ -175,7 +176,7 @@ export class Connection implements HandleHooks, Watched {
   }
 
   reading(on: boolean): void {
-    // Node begins to read a socket when it is established.
+    // Node starts reading a socket when it is established.
     if (on) this.whenEstablished()
     this.stop = on ? BEING_READ : { at: native().now(), length: this.socket?.readableLength ?? 0 }
   }
@@ -187,7 +188,7 @@ export class Connection implements HandleHooks, Watched {
       return false
     }
     if (explicit && this.lockedBy === 'defaults') {
-      debug("the program's own setKeepAlive on descriptor %d wins over defaults", this.handle.fd)
+      debug("the program's own setKeepAlive on descriptor %d overrides defaults", this.handle.fd)
       this.lockedBy = undefined
       const keepalive = { idle: LEAVE, interval: LEAVE, count: LEAVE, keepalive: LEAVE }
       this.settings = { ...this.settings, ...keepalive }
@@ -204,7 +205,7 @@ export class Connection implements HandleHooks, Watched {
     return wasLocked
   }
 
-  /** The socket, while this connection is still its own: one on its way to another process is not. */
+  /** The socket, while this connection still belongs to it: not while it is being sent to another process. */
   private present(): Socket | undefined {
     const { socket, handle, descriptor } = this
     return !this.closed &&
@@ -218,7 +219,7 @@ export class Connection implements HandleHooks, Watched {
 
   ended(ticket: number): void {
     const socket = ticket === this.ticket ? this.present() : undefined
-    // Node reports how a connect ends.
+    // Node reports the result of a connect.
     if (socket === undefined || socket.connecting) return
     const outcome = this.outcome()
     if (outcome === 'other') return
@@ -227,10 +228,11 @@ export class Connection implements HandleHooks, Watched {
     this.settle(reader, now + NODE_FIRST_MS, outcome === 'timed out', 0)
   }
 
-  /** Read before anything else happens: what remains in TCP_INFO grows old. */
+  /** Read TCP_INFO first: its timestamps age. */
   private outcome(): 'other' | 'reset by an answer' | 'timed out' {
     const { tcpInfo, get, fields, integers } = native()
-    // kqueue has told the error, and passes over resets; what only looks like Linux tells nothing.
+    // kqueue has already reported the error and skips resets. Emulated Linux (qemu-user, gVisor)
+    // has no TCP_INFO.
     if (!has('tcpInfo') || tcpInfo(this.descriptor) < 0)
       return process.platform === 'linux' ? 'other' : 'timed out'
     const ended: EndedConnection = {
@@ -246,7 +248,7 @@ export class Connection implements HandleHooks, Watched {
       ),
       sendWindow: fields[TCP_INFO.sendWindow] as number,
     }
-    // Half of it may have ended; and there, SO_ERROR would also tell of what has ended nothing.
+    // The connection may be only half-closed. SO_ERROR could then hold an error that did not end it.
     if (fields[TCP_INFO.state] !== CLOSE) return 'other'
     if (ended.retransmits === 0 && ended.probes === 0) return 'other'
     const keepalive = (1 << IDLE) | (1 << INTERVAL) | (1 << COUNT)
@@ -263,10 +265,10 @@ export class Connection implements HandleHooks, Watched {
   }
 
   /**
-   * Node comes first: what is still read belongs to the program, and what Node finds itself it
-   * reports itself. A reset that answers a question waits until nothing is left to read.
+   * Node comes first: it delivers the data that is still unread, and reports the errors that it
+   * finds itself. A reset sent in reply to a probe is reported only when all data has been read.
    *
-   * @param taken An error that was taken from the kernel before, 0 for none.
+   * @param taken The error already taken from SO_ERROR, 0 for none.
    */
   private settle(reader: Reader, notBefore: number, concluded: boolean, taken: number): void {
     const socket = this.present()
@@ -280,30 +282,34 @@ export class Connection implements HandleHooks, Watched {
       (concluded || this.isAllRead(socket, taken))
     ) {
       if (error === 0) error = native().takeError(this.descriptor)
-      // An orderly end: both sides have finished.
+      // An orderly close by both ends.
       if (error === 0) return
       if (error > 0 && (!isReset(error) || this.isAllRead(socket, error))) {
-        debug('descriptor %d: the kernel ended it with %d', this.descriptor, error)
+        debug(
+          'descriptor %d: the kernel ended the connection with error %d',
+          this.descriptor,
+          error,
+        )
         this.end(-error)
         return
       }
-      // The kernel would not say, or says that it was a reset after all.
+      // SO_ERROR could not be read, or it was a reset after all.
       error = Math.max(0, error)
     }
     const again = (): void => this.settle(reader, notBefore, concluded && !isReset(error), error)
     watcher().after(now < notBefore + AT_WORK_MS ? LOOK_MS : 10 * LOOK_MS, again)
   }
 
-  /** Whether Node has nothing left to deliver, and no consumer may still hold some of it. */
+  /** Whether Node has delivered everything, and no consumer may still be processing some of it. */
   private isAllRead(socket: Socket, error: number): boolean {
     if (socket.readableEnded) return true
-    // The peer had ended before: its end is still to be read.
+    // The peer had sent a FIN before, which has not been read yet.
     if (error === constants.errno.EPIPE) return false
     const consumers = socket.listenerCount('data') + socket.listenerCount('readable')
     return consumers === 0 && socket.readableLength === 0 && native().unread(this.descriptor) === 0
   }
 
-  /** While something waits for a peer that may be dead, it is followed whether the program reads. */
+  /** While something waits for a peer that may be dead, tracks whether the program reads. */
   follow(waits: boolean, now: number): void {
     const socket = waits ? this.present() : undefined
     if (socket === undefined) this.reader = undefined
@@ -312,7 +318,7 @@ export class Connection implements HandleHooks, Watched {
     else this.reader.sinceRead(this.handle, socket, this.stop, now)
   }
 
-  /** The sweep finds the peer dead. The program may still be reading what it has sent. */
+  /** The sweep has found the peer dead. The program may still be reading what the peer sent. */
   conclude(now: number): void {
     const { reader, stop } = this
     const socket = this.present()
@@ -321,7 +327,7 @@ export class Connection implements HandleHooks, Watched {
     this.end(-constants.errno.ETIMEDOUT)
   }
 
-  /** As Node does when a read finds the kernel's error. */
+  /** As Node does when a read fails with the kernel's error. */
   private end(errno: number): void {
     this.context?.runInAsyncScope(() => {
       this.socket?.destroy(systemError(errno, 'read'))
@@ -332,7 +338,7 @@ export class Connection implements HandleHooks, Watched {
 /** The state of a connection that the kernel has ended (include/net/tcp_states.h). */
 const CLOSE = 7
 
-/** Under TLS Node takes it from a socket that may be destroyed by now, and then throws. */
+/** Under TLS, Node's getter uses a socket that may be destroyed by now, and then throws. */
 function isStopped(handle: TcpHandle): boolean {
   try {
     return handle.reading === false
@@ -345,7 +351,7 @@ function isReset(error: number): boolean {
   return error === constants.errno.ECONNRESET || error === constants.errno.EPIPE
 }
 
-/** Without a prototype that all TCP handles share, each is hooked by itself. */
+/** In a runtime whose TCP handles share no prototype, each handle is hooked by itself. */
 function hookForeign(handle: TcpHandle, connection: Connection): void {
   const { setKeepAlive } = handle
   define(handle, 'setKeepAlive', (enable: boolean, ...delays: number[]): unknown =>

@@ -7,22 +7,25 @@ import type { TcpHandle } from '../node/internals.js'
 import type { Settings } from '../options/settings.js'
 
 /**
- * What `onDeadPeer` and the channel `tcp-keepalive:dead-peer` of `node:diagnostics_channel`
- * publish, once for each connection that this library had set and that closes with a dead
- * peer's error.
+ * The message of `onDeadPeer` and of the channel `tcp-keepalive:dead-peer` of
+ * `node:diagnostics_channel`: one for each connection that this library had set and that closes
+ * with a dead peer's error.
  */
 export interface DeadPeerMessage {
-  /** The socket that ends; its `'error'` follows. */
+  /** The socket that is closing; its `'error'` follows. */
   socket: Socket
-  /** The kernel's verdict, or an AggregateError or an error with a `cause` that is one. */
+  /** The socket's error: a dead peer's, or an AggregateError or an error with a `cause` that contains one. */
   error: DeadPeerError
-  /** This end's address, while Node still knows it. */
+  /** The local address, if Node still knows it. */
   localAddress: string | undefined
   localPort: number | undefined
-  /** The peer's, as the kernel tells it of a dead connection too. */
+  /** The peer's address, from the kernel, which still has it when the connection is dead. */
   remoteAddress: string | undefined
   remotePort: number | undefined
-  /** What was set: seconds, probes and, for the user timeout, milliseconds; absent where it was left alone. */
+  /**
+   * What was set: `idle` and `interval` in seconds, `count` in probes, `userTimeout` in
+   * milliseconds. Fields that were not set are absent.
+   */
   settings: {
     keepalive?: boolean
     idle?: number
@@ -41,7 +44,7 @@ interface Closing {
 export const DEAD_PEER_CHANNEL = 'tcp-keepalive:dead-peer'
 const deadPeers = channel(DEAD_PEER_CHANNEL)
 
-/** To be called when a handle closes, while it still has its descriptor. */
+/** Call it when a handle closes, while the handle still has its descriptor. */
 export function publishDeadPeer({ handle, socket, settings }: Closing): void {
   if (!deadPeers.hasSubscribers) return
   const error = socket?.errored
@@ -57,7 +60,7 @@ export function publishDeadPeer({ handle, socket, settings }: Closing): void {
   deadPeers.publish(message)
 }
 
-/** Node forgets the peer's address when the connection dies, the kernel does not. */
+/** When the connection is dead, Node no longer has the peer's address; the kernel does. */
 function peer(handle: TcpHandle): Pick<DeadPeerMessage, 'remoteAddress' | 'remotePort'> {
   const port = native().peerAddress(openDescriptor(handle))
   if (port < 0) return { remoteAddress: undefined, remotePort: undefined }

@@ -1,13 +1,13 @@
 /**
  * Whether a peer is alive: from what waits for it, which probes were sent, and what it has
- * answered. Pure: numbers in, a finding out. A probe is here whatever asks a peer for an answer:
- * a retransmission, a window probe.
+ * answered. Pure: numbers in, a finding out. Here a probe is any segment that the peer must
+ * answer: a retransmission or a window probe.
  *
- * Two clocks run while something waits. The first counts from the peer's last
- * acknowledgement of anything. The second counts from the last progress, an acknowledgement
- * of something new, and runs only while the window is open: a peer that goes on sending
- * although nothing of ours arrives stops the first, and a slow reader would be ended by the
- * second. Neither ends a connection before probes have gone unanswered.
+ * Two clocks run while something waits. The first counts from the peer's last acknowledgement.
+ * The second counts from the last progress, an acknowledgement of new data, and runs only while
+ * the window is open. Both are needed: a peer that keeps sending although our segments do not
+ * arrive restarts the first, and the second would end slow readers if it also ran while the
+ * window is closed. Neither ends a connection before probes have gone unanswered.
  */
 import {
   aheadOfSilence,
@@ -20,7 +20,7 @@ import {
 import { SWEEP_PERIOD } from '../kernel/rules.js'
 import type { SystemDefaults } from '../kernel/system-defaults.js'
 
-/** `Outstanding` of native/sockopt.h, which says what each field is. */
+/** `Outstanding` of native/sockopt.h, which describes each field. */
 export interface Outstanding {
   readonly waits: number
   readonly inFlight: number
@@ -35,10 +35,10 @@ export interface Outstanding {
   readonly waited: number
 }
 
-/** So many numbers `sweep` of the binding has for each connection. */
+/** How many numbers `sweep` of the binding has for each connection. */
 export const OUTSTANDING_FIELDS = 11
 
-/** What `sweep` of the binding has answered about its nth connection. */
+/** What `sweep` of the binding has returned for its nth connection. */
 export function outstandingOf(numbers: Int32Array, nth: number): Outstanding {
   const at = OUTSTANDING_FIELDS * nth
   return {
@@ -56,43 +56,43 @@ export function outstandingOf(numbers: Int32Array, nth: number): Outstanding {
   }
 }
 
-/** What is known of one peer while something waits for it; times in milliseconds, on the clock of `observe`. */
+/** What is known of one peer while something waits for it. Times are milliseconds of `observe`'s clock. */
 export interface Liveness {
   /** The last look. */
   looked: number
-  /** When something began to wait, or later, but no later than the look that found it. */
+  /** When something began to wait; it may be later than that, but not later than the look that found it. */
   since: number
-  /** The low bits of the bytes that the peer has acknowledged, and when they last changed. */
+  /** The low bits of the count of acknowledged bytes, and when it last changed. */
   acknowledged: number
   progress: number
-  /** The window has been closed since then, or what looks like it. */
+  /** The window has been closed since then, as far as can be seen. */
   closed: boolean
-  /** The retransmissions and expiries that were over when the peer last answered anything. */
+  /** The retransmissions and timer expiries up to the peer's last answer. */
   retransmitted: number
   timeouts: number
-  /** Since when enough has been unanswered. */
+  /** Since when enough probes have been unanswered. */
   unanswered: number
-  /** The second clock's begin, the expiries until then, and since when there have been enough. */
+  /** The second clock's start, the expiries until then, and since when there have been enough. */
   stalled: number
   expired: number
   expiredEnough: number
-  /** The segments without data until then. */
+  /** The segments without data, up to the last look. */
   bare: number
-  /** TCP_RTO_MAX_MS as the sweep has written it; 0 where it is the host's own. */
+  /** TCP_RTO_MAX_MS as the sweep has written it; 0 while it is the host's default. */
   rtoMax: number
 }
 
 export interface Finding {
-  /** `silent`: by the first clock. `stalled`: by the second. Both end the connection. */
+  /** `silent`: timed out by the first clock. `stalled`: by the second. Both end the connection. */
   readonly peer: 'alive' | 'silent' | 'stalled'
-  /** TCP_RTO_MAX_MS to be in force from now on; 0: the host's own. */
+  /** The TCP_RTO_MAX_MS to use from now on; 0: the host's default. */
   readonly rtoMax: number
 }
 
-/** No number of acknowledged bytes. */
+/** Not a count of acknowledged bytes: nothing was waiting. */
 export const NOTHING = -1
 
-/** @param before The last look that found nothing waiting, or when looking began. */
+/** @param before The time of the last look that found nothing waiting, or when the sweep began. */
 export function startsToWait(before: number, { waited }: Outstanding, now: number): Liveness {
   return {
     looked: -Infinity,
@@ -113,13 +113,12 @@ export function startsToWait(before: number, { waited }: Outstanding, now: numbe
 
 /** The kernel counts the time since an answer in ticks of up to ten milliseconds. */
 const TICKS = 50
-/** While the window is open a retransmission that arrives is answered by progress. */
+/** While the window is open, the answer to a retransmission that arrives is progress. */
 const PROBES_IN_FLIGHT = 2
 
 /**
- * One look at a connection for which something waits. `silence` is what the settings allow, `host`
- * has what the kernel knows; the caller writes `rtoMax` and, when that has succeeded, keeps it in
- * `state`.
+ * One look at a connection for which something waits. `silence` is the limit from the settings,
+ * `host` the host's defaults. The caller writes `rtoMax` and, if that succeeds, stores it in `state`.
  */
 export function observe(
   state: Liveness,
@@ -133,21 +132,21 @@ export function observe(
   const isFirst = state.acknowledged === NOTHING
   const moved = acknowledged !== state.acknowledged
   const bounded = host.rtoMax !== undefined
-  // A kernel before 6.6, and so without the option, ignores the closing of a window upon data
-  // in flight: there a slow reader's answers are bare acknowledgements, and the window looks open.
+  // Before Linux 6.6, and so without the option, the kernel ignores that a window closes on data
+  // in flight. A slow reader's answers are then bare acknowledgements, and the window looks open.
   const answers = !bounded && bare !== state.bare
-  // A window that opens a little, and for a moment, changes nothing. (-1: the kernel does not say.)
+  // A window that opens briefly without progress still counts as closed. (-1: the kernel lacks the field.)
   const closed = window <= 0 || ((state.closed || answers) && !moved)
 
   if (moved) {
     state.progress = now
-    // What waits now may have been written long after what waited at the last look.
+    // The data that waits now may be much newer than what waited at the last look.
     state.since = Math.max(state.since, now - waited)
   }
-  // It has answered since the last look: all probes before that are over.
+  // It has answered since the last look: earlier probes no longer count.
   if (sinceAck <= now - state.looked + TICKS) {
     state.retransmitted = retransmitted
-    // Those of a first look are unanswered where nothing has arrived since the data was sent.
+    // At a first look they are unanswered if nothing has arrived since the data was sent.
     state.timeouts = isFirst && sinceAck >= waited ? 0 : timeouts
     state.unanswered = Infinity
   }
@@ -177,7 +176,7 @@ export function observe(
   }
 }
 
-/** Where no bound lets probes come often, any that is lost is a long silence. */
+/** Without TCP_RTO_MAX_MS, probes are far apart, so each lost probe leaves a long gap. */
 function probesOf({ rtoMax }: Liveness, silence: number, stuck: boolean): number {
   if (rtoMax === 0) return UNANSWERED_PROBES
   return stuck
@@ -190,17 +189,17 @@ function findingOf(
   { sinceAck, answerTime }: Outstanding,
   silence: number,
 ): Finding['peer'] {
-  // The answer to the last of the probes may still be under way.
+  // The answer to the last probe may still be in flight.
   const overdue = looked - answerTime
-  // An idle peer has a long silence behind it: what waits must have waited as long.
+  // A peer that was idle has been silent for long already: the data must have waited as long, too.
   if (unanswered <= overdue && Math.min(sinceAck, looked - since) >= silence) return 'silent'
   if (expiredEnough <= overdue && looked - stalled >= silence) return 'stalled'
   return 'alive'
 }
 
 /**
- * Lets a slow reader's answers come often. Only while its window is closed: with data in flight a
- * small bound would make tcp_retries2 end the connection.
+ * Makes the kernel probe a closed window often. Only while the window is closed: with data in
+ * flight a small bound would make tcp_retries2 end the connection.
  */
 function boundOf(
   { looked, progress }: Liveness,
@@ -213,20 +212,21 @@ function boundOf(
   return aheadOfSilence(lasting, sinceAck)
 }
 
-/** The part of the silence for which a peer that gives no reason to doubt it is not looked at. */
+/** The interval between looks at a peer that is not in doubt, as a fraction of the silence. */
 const UNDOUBTED = 1 / 8
 const MAX_UNDOUBTED = 30_000
 
 /**
- * When to look again at a connection for which nothing waits, or which makes progress: nothing can
- * be concluded about it before a whole silence has passed. What begins meanwhile is found late by
- * an eighth of the silence at most, a tenth of the time that was asked for.
+ * Milliseconds until the next look at a connection for which nothing waits, or which makes
+ * progress: it cannot be timed out before a whole silence has passed. A silence that begins
+ * in between is found late by at most an eighth of its length, about a tenth of the time that
+ * was set.
  */
 export function nextLook(silence: number): number {
   return Math.max(SWEEP_PERIOD, Math.min(MAX_UNDOUBTED, silence * UNDOUBTED))
 }
 
-/** @param before The acknowledged bytes at the look before, `NOTHING` where nothing waited then. */
+/** @param before The acknowledged bytes at the previous look, `NOTHING` if nothing waited then. */
 export function isUndoubted(before: number, outstanding: Outstanding): boolean {
   const { waits, window, acknowledged } = outstanding
   return waits <= 0 || (window > 0 && acknowledged !== before)

@@ -1,8 +1,8 @@
 /**
- * Dead peers that the kernel alone would notice too late, without ending slow readers: looks at
- * when each peer has last acknowledged anything while something waits for it, and at whether
- * a connect is over. Each connection stands in the slot of its next look, so that one on
- * which nothing happens costs next to nothing.
+ * Finds dead peers that the kernel alone would notice too late, without ending slow readers:
+ * checks when each peer last acknowledged anything while something waits for it, and whether
+ * a connect has completed. Each connection is in the slot of its next look, so that an idle one
+ * costs almost nothing.
  */
 import { debug } from '../debug.js'
 import { SWEEP_PERIOD } from '../kernel/rules.js'
@@ -26,7 +26,7 @@ import {
   startsToWait,
 } from './liveness.js'
 
-/** Those that are looked at together, in this period. */
+/** The connections that are looked at together, in one period. */
 class Slot {
   readonly period: number
   readonly connections = new Set<Connection>()
@@ -48,7 +48,7 @@ class Slot {
 
 const slots = new Map<number, Slot>()
 
-/** Begins to look at a connection, until it closes or there is nothing more to look for. */
+/** Looks at a connection from now on, until it closes or has no silence and no connect to watch. */
 export function sweep(connection: Connection): void {
   const now = native().now()
   if (connection.slot === undefined) connection.looked = now
@@ -56,9 +56,9 @@ export function sweep(connection: Connection): void {
   lookAgain(connection, now, onEstablished ? SWEEP_PERIOD : nextLook(settings.silence))
 }
 
-/** Where it is to be looked at sooner already, that stays. */
+/** Schedules the next look, unless an earlier one is scheduled already. */
 function lookAgain(connection: Connection, now: number, ms: number): void {
-  // A look comes a little after its period has begun: rounded up, the next would be the one after next.
+  // A look comes shortly after its period begins. Rounding up would skip the next period.
   const period = Math.floor((now + ms) / SWEEP_PERIOD)
   const earlier = connection.slot as Slot | undefined
   if (connection.closed || (earlier !== undefined && earlier.period <= period)) return
@@ -68,7 +68,7 @@ function lookAgain(connection: Connection, now: number, ms: number): void {
   earlier?.remove(connection)
 }
 
-/** The silence of each descriptor that is looked at. */
+/** The silence of each descriptor in the sweep. */
 export function sweptDescriptors(): Map<number, number> {
   const silences = new Map<number, number>()
   for (const { connections } of slots.values()) {
@@ -79,7 +79,7 @@ export function sweptDescriptors(): Map<number, number> {
   return silences
 }
 
-/** So many connections at a time: between two batches the event loop goes round. */
+/** How many connections at a time: other events run between two batches. */
 const BATCH = 250
 
 const numbers = new Int32Array(OUTSTANDING_FIELDS * BATCH)
@@ -87,19 +87,19 @@ const numbers = new Int32Array(OUTSTANDING_FIELDS * BATCH)
 function lookAt(slot: Slot): void {
   if (slots.get(slot.period) === slot) slots.delete(slot.period)
   const batch = takeBatch(slot)
-  // Its turn comes whatever the program's part of this one does.
+  // Scheduled first: code of the program that runs for this batch may throw.
   if (slot.connections.size > 0) watcher().after(0, () => lookAt(slot))
   concludeAbout(batch)
 }
 
-/** What is to be looked at; `numbers` then begin with the descriptors. */
+/** The connections to look at; writes their descriptors into `numbers`. */
 function takeBatch({ connections }: Slot): Connection[] {
   const batch: Connection[] = []
   for (const connection of connections) {
     connections.delete(connection)
     connection.slot = undefined
     attempt(connection, () => connection.whenEstablished())
-    // What that has called may have closed it.
+    // The callback may have closed it.
     if (connection.closed) continue
     if (connection.onEstablished === undefined && connection.settings.silence <= 0) {
       connection.liveness = undefined
@@ -111,7 +111,7 @@ function takeBatch({ connections }: Slot): Connection[] {
   return batch
 }
 
-/** A socket's getters may be the program's own, and throw: no other connection is to suffer for it. */
+/** A socket's getters may be the program's own and throw, which must not affect other connections. */
 function attempt<T>(connection: Connection, action: () => T): T | undefined {
   try {
     return action()
@@ -131,7 +131,7 @@ function concludeAbout(batch: readonly Connection[]): void {
   for (const [nth, connection] of batch.entries()) {
     const outstanding = outstandingOf(numbers, nth)
     const { silence } = connection.settings
-    // Where the kernel does not answer, nothing is concluded.
+    // If TCP_INFO could not be read, nothing is concluded.
     const isKnown = isRead && outstanding.waits >= 0 && silence > 0
     const before = connection.liveness?.acknowledged ?? NOTHING
     if (isKnown && attempt(connection, () => isDead(connection, outstanding, now, host))) {
@@ -141,7 +141,7 @@ function concludeAbout(batch: readonly Connection[]): void {
     const isCalm = connection.onEstablished === undefined && isUndoubted(before, outstanding)
     lookAgain(connection, now, isCalm ? nextLook(silence) : SWEEP_PERIOD)
   }
-  // Only after all of them are read: a descriptor that is closed may be reused at once.
+  // Only after all have been read: a closed descriptor may be reused at once.
   for (const connection of dead) connection.conclude(now)
   for (const connection of overdue) connection.endConnect()
 }
@@ -167,7 +167,7 @@ function isDead(
   return peer !== 'alive'
 }
 
-/** Whether TCP_RTO_MAX_MS is what it is to be; 0 is the host's own. */
+/** Writes TCP_RTO_MAX_MS if it differs; 0 is the host's default. Returns whether it is in force. */
 function bound(
   handle: TcpHandle,
   state: Liveness | undefined,
@@ -180,7 +180,7 @@ function bound(
     state.rtoMax = rtoMax
     return true
   } catch (error) {
-    // There is no caller to throw at; the next look tries again.
+    // No caller is left to catch the error; the next look tries again.
     debug('descriptor %d: %s', handle.fd, (error as Error).message)
     return false
   }

@@ -1,16 +1,16 @@
 /**
- * Why the kernel has ended a connection. SO_ERROR says it, but reading it takes the error away from
- * Node, whose it is where the peer has reset the connection. What remains in TCP_INFO decides before.
+ * Why the kernel has ended a connection. SO_ERROR has the reason, but reading it clears it, and
+ * after a reset it is Node that must read it. So TCP_INFO, which outlives the connection, decides.
  */
 import { kernelDetectionTime } from '../kernel/rules.js'
 import type { SystemDefaults } from '../kernel/system-defaults.js'
 import { LATE, retriesTime } from '../kernel/timers.js'
 
-/** What TCP_INFO has of a connection that has ended. Times in milliseconds. */
+/** What TCP_INFO shows of a connection that has ended. Times in milliseconds. */
 export interface EndedConnection {
-  /** Retransmission timeouts in a row that were not answered. */
+  /** Consecutive retransmission timeouts without an answer. */
   readonly retransmits: number
-  /** Keepalive or window probes in a row that were not answered. */
+  /** Consecutive keepalive or window probes without an answer. */
   readonly probes: number
   readonly rtt: number
   readonly rttVariation: number
@@ -22,7 +22,7 @@ export interface EndedConnection {
   readonly sendWindow: number
 }
 
-/** What was set for it: seconds, seconds, probes, milliseconds, milliseconds. */
+/** Its options: seconds, seconds, probes, milliseconds, milliseconds. */
 export interface OptionsInForce {
   readonly idle: number
   readonly interval: number
@@ -35,9 +35,9 @@ export interface OptionsInForce {
 const TICKS = 20
 
 /**
- * Whether the kernel has timed the connection out, because probes or retransmissions were not
- * answered. A reset comes within a round trip of what it answers; a timeout comes a whole interval
- * after the last probe or retransmission, and never before its time is over. In doubt it was a reset.
+ * Whether the kernel has timed out the connection, because probes or retransmissions were not
+ * answered. A reset comes within a round trip of the segment that it answers. A timeout comes a
+ * whole interval after the last probe or retransmission, and never early. In doubt it was a reset.
  */
 export function hasTimedOut(
   ended: EndedConnection,
@@ -53,9 +53,9 @@ export function hasTimedOut(
       return sinceSegment >= bound - TICKS && sinceDataSent > roundTrip + TICKS
     }
     // The user timeout counts from the first retransmission, and cuts the last interval short
-    // (tcp_clamp_rto_to_user_timeout), which may then be no longer than a round trip.
+    // (tcp_clamp_rto_to_user_timeout), possibly to less than a round trip.
     const last = userTimeout - rto + (2 * rto) / 2 ** retransmits
-    // Each interval before may have been late by an eighth.
+    // Each earlier interval may have been late by an eighth.
     const isCut =
       sinceDataSent <= last * LATE + TICKS &&
       sinceDataSent >= last - (LATE - 1) * (userTimeout - last) - TICKS
@@ -63,7 +63,7 @@ export function hasTimedOut(
   }
   const idle = kernelDetectionTime({ ...inForce, enabled: true }, host).idle as number
   const allSent = probes >= (userTimeout > 0 ? 1 : count)
-  // Nearer to the end of the last interval than to its probe, whose answer may be slow.
+  // Closer to the end of the last interval than to its probe, whose answer may be slow.
   const answered = idle - 1000 * interval + roundTrip
   if (
     allSent &&
@@ -72,6 +72,6 @@ export function hasTimedOut(
     return true
   }
   if (probes === 0 || ended.sendWindow > 0) return false
-  // Window probes; with a user timeout the peer may have answered them until then.
+  // Window probes. With a user timeout the peer may have answered all of them.
   return userTimeout > 0 ? sinceDataSent >= userTimeout - TICKS : probes > (host.retries2 ?? 15)
 }

@@ -1,12 +1,12 @@
-/** The words after `inspect` and `set`, checked. */
+/** Parses the arguments of `inspect` and `set`. */
 import { parseArgs } from 'node:util'
 
-/** Something is wrong with the command line; its message says what. */
+/** The command line is not valid; the message says why. */
 export class UsageError extends Error {}
 
 export interface Parsed {
   readonly pid: number
-  /** What was given to each option, in the order of the words; a flag has `''`. */
+  /** The values of each option that is present, in order; a flag has `''`. */
   readonly given: ReadonlyMap<string, readonly string[]>
 }
 
@@ -25,7 +25,7 @@ export function parse(
     ...values.map((name) => [name, { type: 'string' }] as const),
     ...flags.map((name) => [name, { type: 'boolean' }] as const),
   ])
-  // Not strict: the words for what is wrong are ours.
+  // Not strict, because the error messages are our own.
   const { tokens } = parseArgs({ args: [...words], options, strict: false, tokens: true })
   const given = new Map<string, string[]>()
   const positionals: string[] = []
@@ -37,28 +37,26 @@ export function parse(
       throw new UsageError(`Unknown option ${rawName}.`)
     }
     if (flags.includes(name) && value !== undefined) {
-      throw new UsageError(`${rawName} takes no value, and was given ${quoted(value)}.`)
+      throw new UsageError(`${rawName} takes no value but received ${quoted(value)}.`)
     }
     if (values.includes(name) && (value === undefined || value === '')) {
       throw new UsageError(`${rawName} needs a value.`)
     }
     const earlier = given.get(name) ?? []
     if (earlier.length > 0 && !many.includes(name)) {
-      throw new UsageError(`${rawName} was given twice.`)
+      throw new UsageError(`${rawName} may be used only once.`)
     }
     given.set(name, [...earlier, value ?? ''])
   }
   const [pid, ...more] = positionals
   if (pid === undefined) throw new UsageError('Which process? Its number (pid) is missing.')
   if (more.length > 0) {
-    throw new UsageError(
-      `Expected one process, and was given ${positionals.map(quoted).join(', ')}.`,
-    )
+    throw new UsageError(`Expected one process but received ${positionals.map(quoted).join(', ')}.`)
   }
   return { pid: wholeNumber('The process', pid, 1, 2 ** 31 - 1, 'a number (pid)'), given }
 }
 
-/** `what` and `unit` are for the words of the error. */
+/** `what` and `unit` are for the error message. */
 export function wholeNumber(
   what: string,
   word: string,
@@ -68,7 +66,7 @@ export function wholeNumber(
 ): number {
   const value = /^\d{1,10}$/.test(word) ? Number(word) : Number.NaN
   if (value >= least && value <= most) return value
-  throw new UsageError(`${what} is ${unit} from ${least} to ${most}, not ${quoted(word)}.`)
+  throw new UsageError(`${what} must be ${unit} from ${least} to ${most}, not ${quoted(word)}.`)
 }
 
 export function quoted(word: string): string {

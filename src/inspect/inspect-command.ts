@@ -8,22 +8,22 @@ import { table } from './table.js'
 
 export const INSPECT_HELP = `Usage: tcp-keepalive inspect <pid> [--json]
 
-Shows each TCP connection of a running process, in any language: what is set, what
-waits for the peer, for how long the peer has been silent, and after how long a dead
-peer would be an error, with nothing in flight and with data in flight. The worst
-first. Changes nothing, and never stops the process.
+Shows each TCP connection of a running process, in any language: its settings, its
+unacknowledged data, how long the peer has been silent, and after what time a dead peer
+would become an error, with nothing in flight and with data in flight. The worst come
+first. Changes nothing and does not stop the process.
 
-  --json   one object: connections, listeners. Times are milliseconds, null is never;
-           keepalive's idle and interval are seconds.
+  --json   prints one object: connections, listeners. Times are milliseconds, null is
+           never; keepalive's idle and interval are seconds.
 
-The times are by the kernel's rules, and what the process itself does beside them does
-not count: its own timeouts, heartbeats, or the sweep of setDeadPeerTimeout.
+The times follow from the kernel's rules. Timeouts of the process itself are not
+included: its own timers, heartbeats, or the sweep of setDeadPeerTimeout.
 
-Needs Linux 5.6, and to be root (CAP_SYS_PTRACE) or, where the system allows it, the
-process's own user.
+Requires Linux 5.6, and root (CAP_SYS_PTRACE) or, where the system allows it, the user
+of the process.
 
-Exit status: 0; 1 when on some connection a dead peer is never noticed while nothing
-is in flight; 2 when it could not look.
+Exit status: 0; 1 if on some connection a dead peer is never noticed while nothing is
+in flight; 2 if the process could not be inspected.
 `
 
 /** What a command prints, and its exit status. */
@@ -53,7 +53,7 @@ function socketsOfProcess(pid: number, host: SystemDefaults): Inspected[] {
   return sockets
 }
 
-/** The process is in a network namespace that cannot be entered. */
+/** The note for a process in a network namespace that cannot be entered. */
 export function noteOfDefaults(defaults: SystemDefaults | undefined): string {
   return defaults === undefined
     ? '\nOnly root can read tcp_retries2 of its network namespace: 15 is assumed.\n'

@@ -6,18 +6,18 @@ import { type Inspected, type InspectedSockets, look, sorted } from './look.js'
 import { inodeOf, socketsOf } from './procfs.js'
 
 /**
- * Every TCP socket of this process, whoever opened it: Node, or a native client (librdkafka,
- * libpq, Prisma's engine), whose sockets `installDefaults` does not reach. Of each: what is
- * set, what waits, for how long the peer has been silent, and when a dead peer would be an
- * error, by the kernel's rules and, on sockets of `setDeadPeerTimeout`, by this library's.
+ * Returns every TCP socket of this process, opened by Node or by a native client (librdkafka,
+ * libpq, Prisma's engine), whose sockets `installDefaults` does not reach. For each: its
+ * settings, its unacknowledged data, how long the peer has been silent, and when a dead peer
+ * would become an error, by the kernel's rules and, on sockets of `setDeadPeerTimeout`, by this
+ * library's.
  *
- * Reads from procfs and the kernel, changes nothing, and takes about 0.1 ms for each connection,
- * in which the event loop stands still. `npx tcp-keepalive inspect <pid>` shows the same of
- * another process.
+ * Reads from procfs and the kernel, and changes nothing. Blocks the event loop for about 0.1 ms
+ * per connection. `npx tcp-keepalive inspect <pid>` shows the same for another process.
  *
  * @returns The connections, the worst first, and the listeners.
  * @throws {TypeError} ERR_INVALID_ARG_VALUE: it takes no arguments.
- * @throws {Error} ERR_FEATURE_UNAVAILABLE_ON_PLATFORM; what `fs` throws where procfs cannot be read.
+ * @throws {Error} ERR_FEATURE_UNAVAILABLE_ON_PLATFORM; what `fs` throws if procfs cannot be read.
  * @platform Linux; Node.
  * @see proc(5), at /proc/pid/fd; tcp(7); net/ipv4/tcp.c, tcp_get_info
  *
@@ -38,7 +38,7 @@ export function inspectSockets(): InspectedSockets {
   const sockets: Inspected[] = []
   for (const [fd, inode] of socketsOf('self')) {
     const socket = look(fd, fd, host, silences.get(fd))
-    // A thread of a native client may have closed it, and the number may be another's.
+    // A thread of a native client may have closed it, and the number may belong to another socket.
     if (socket !== undefined && isStill(fd, inode)) sockets.push(socket)
   }
   return sorted(sockets)

@@ -1,4 +1,4 @@
-/** What the kernel has for a TCP socket, from a descriptor, and what comes of it. */
+/** The kernel's state of a TCP socket, from a descriptor, and the resulting detection times. */
 import { getSystemErrorName } from 'node:util'
 import { pathOf } from '../detection-time.js'
 import type { KeepaliveSettings } from '../keepalive.js'
@@ -26,51 +26,51 @@ export interface InspectedSocket {
   readonly localPort: number
   /** SO_KEEPALIVE, TCP_KEEPIDLE (**seconds**), TCP_KEEPINTVL (**seconds**), TCP_KEEPCNT (**probes**). */
   readonly keepalive: KeepaliveSettings
-  /** TCP_USER_TIMEOUT in **milliseconds**; 0 is the kernel's own rule, `null` a socket without the option (MPTCP). */
+  /** TCP_USER_TIMEOUT in **milliseconds**; 0 is the kernel's default, `null` means that the socket lacks the option (MPTCP). */
   readonly userTimeout: number | null
 }
 
 /** A listener; accepted connections inherit its options. */
 export interface InspectedListener extends InspectedSocket {
-  /** Connections that have not been accepted yet, and how many of them there may be. */
+  /** How many connections have not been accepted yet, and the maximum. */
   readonly acceptQueue: number
   readonly backlog: number
 }
 
-/** A connection: what is set, what waits, and when a dead peer would be noticed. */
+/** A connection: its settings, its outstanding data, and when a dead peer would be noticed. */
 export interface InspectedConnection extends InspectedSocket {
   readonly remoteAddress: string
   readonly remotePort: number
-  /** `'CLOSE'`: the connection has ended, and the program has not closed the descriptor. */
+  /** `'CLOSE'`: the connection has ended, but the program has not closed the descriptor. */
   readonly state: TcpState
-  /** **Bytes** that were written and that the peer has not acknowledged, sent or not: Send-Q of ss(8). */
+  /** **Bytes** written and not acknowledged by the peer, whether sent or not: Send-Q of ss(8). */
   readonly unacknowledgedBytes: number
-  /** **Bytes** that have arrived and that the program has not read: Recv-Q of ss(8). */
+  /** **Bytes** received and not read by the program: Recv-Q of ss(8). */
   readonly unreadBytes: number
   /** **Milliseconds** since the peer's last segment; `null` before its first. */
   readonly silentMs: number | null
-  /** Retransmission timeouts in a row that nothing has answered (tcpi_retransmits). */
+  /** Consecutive retransmission timeouts without an answer (tcpi_retransmits). */
   readonly retransmits: number
   /**
-   * **Milliseconds** until the next of them; `null` where none is unanswered. The kernel looks at
-   * the user timeout only then, which may be two minutes away.
+   * **Milliseconds** until the next retransmission; `null` if none is unanswered. The kernel checks
+   * the user timeout only then, which may be in two minutes.
    */
   readonly nextRetransmissionMs: number | null
-  /** Keepalive or window probes in a row that nothing has answered (tcpi_probes). */
+  /** Consecutive keepalive or window probes without an answer (tcpi_probes). */
   readonly probes: number
-  /** The peer has no room for what waits: its program does not read. */
+  /** The peer has no room for the outstanding data: its program does not read. */
   readonly windowClosed: boolean
-  /** What waits was sent again, and the peer has answered since without taking it. */
+  /** The outstanding data was retransmitted, and the peer has answered without accepting it. */
   readonly takesNothing: boolean
   /** When a dead peer becomes an error, in **milliseconds** per state, with this connection's round-trip time. */
   readonly detection: DetectionTime
-  /** Established, and with nothing in flight a dead peer is never noticed: keepalive is off. */
+  /** Established, and a dead peer is never noticed while nothing is in flight: keepalive is off. */
   readonly neverNoticed: boolean
 }
 
-/** Every TCP socket of a process. Sockets that are neither connected nor listening are left out. */
+/** Every TCP socket of a process, except those that are neither connected nor listening. */
 export interface InspectedSockets {
-  /** The worst first: dead, unanswered, never noticed, then those that take the longest. */
+  /** The worst first: ended, with unanswered probes, never noticed, then by the longest detection time. */
   readonly connections: readonly InspectedConnection[]
   readonly listeners: readonly InspectedListener[]
 }
@@ -82,14 +82,14 @@ export function isConnection(socket: Inspected): socket is InspectedConnection {
 }
 
 /**
- * Looks at a socket, and changes nothing: SO_ERROR, which forgets the error once it is read, is not read.
+ * Reads the state of a socket without changing it. SO_ERROR is not read, because reading clears it.
  *
- * @param descriptor Ours.
- * @param fd The number to report: the other process's.
- * @param silence What the sweep of `setDeadPeerTimeout` allows; 0 where it does not run.
- * @param instead What to show in place of what is set.
- * @throws {Error} ERR_FEATURE_UNAVAILABLE_ON_PLATFORM where there is no TCP_INFO.
- * @returns Undefined for what is no TCP socket, or neither connected nor listening.
+ * @param descriptor A descriptor of this process.
+ * @param fd The number to report: that of the inspected process.
+ * @param silence The silence of the sweep of `setDeadPeerTimeout`; 0 if it does not run.
+ * @param instead Settings to show in place of the socket's own.
+ * @throws {Error} ERR_FEATURE_UNAVAILABLE_ON_PLATFORM if there is no TCP_INFO.
+ * @returns Undefined if it is not a TCP socket, or neither connected nor listening.
  */
 export function look(
   descriptor: number,
@@ -100,7 +100,7 @@ export function look(
 ): Inspected | undefined {
   const { integers, get, tcpInfo, localAddress, peerAddress, unacknowledged, unread } = native()
   const length = tcpInfo(descriptor)
-  // Only a TCP socket has it. Where the system has none at all, tcpInfoOf says so.
+  // Only TCP sockets have it. If the system has none at all, tcpInfoOf throws.
   if (length < 0 && getSystemErrorName(length) !== 'ENOSYS') return undefined
   const info = tcpInfoOf(descriptor)
   const localPort = localAddress?.(descriptor) ?? -1
@@ -152,32 +152,32 @@ export function look(
     windowClosed: !connecting && bytes > 0 && info.sendWindowBytes === 0,
     takesNothing: retransmits > 0 && bytes > 0 && info.lastAckReceivedMs <= info.lastDataSentMs,
     detection,
-    neverNoticed: ASKABLE.has(state) && detection.idle === null,
+    neverNoticed: CAN_BE_IDLE.has(state) && detection.idle === null,
   }
 }
 
 const KEEPALIVES = (1 << IDLE) | (1 << INTERVAL) | (1 << COUNT) | (1 << KEEPALIVE)
-/** Connections that may be idle: in the others something of ours waits for an answer. */
-const ASKABLE = new Set<TcpState>(['ESTABLISHED', 'CLOSE_WAIT', 'FIN_WAIT2'])
+/** States in which a connection can be idle: in the others, a SYN or a FIN waits for an answer. */
+const CAN_BE_IDLE = new Set<TcpState>(['ESTABLISHED', 'CLOSE_WAIT', 'FIN_WAIT2'])
 
-/** A negative number leaves it as it is. */
+/** A negative number means unchanged. */
 function either(wanted: number, is: number | undefined): number {
   return wanted >= 0 ? wanted : (is as number)
 }
 
-/** An older kernel does not know the option, or a socket does not. */
+/** `null` if the kernel or the socket does not know the option. */
 function option(descriptor: number, number: number): number | null {
   const { get, integers } = native()
   return get(descriptor, 1 << number) === 0 ? (integers[number] as number) : null
 }
 
-/** What `localAddress` and `peerAddress` have left. */
+/** The address that `localAddress` or `peerAddress` has written. */
 function addressText(): string {
   const { bytes } = native()
   return Buffer.from(bytes.subarray(0, bytes.indexOf(0))).toString('latin1')
 }
 
-/** The worst first, listeners apart. */
+/** The worst first, listeners separately. */
 export function sorted(sockets: readonly Inspected[]): InspectedSockets {
   const connections = sockets.filter(isConnection)
   connections.sort((one, other) => rank(one) - rank(other) || weight(other) - weight(one))

@@ -5,10 +5,10 @@ import { inodeOf, isRunning, socketsOf } from './procfs.js'
 import { CannotLook, refusal } from './refusal.js'
 
 /**
- * Calls `visit` with a descriptor of our own for each socket of a process, and closes it before the
- * next one: while it is open, the connection stays open too if the process closes it.
+ * Calls `visit` for each socket of a process with a duplicated descriptor, and closes that before
+ * the next one: while it is open, the connection stays open even if the process closes it.
  *
- * @param only Descriptors of the process to visit, where not all.
+ * @param only The descriptors of the process to visit; `undefined`: all.
  */
 export function visitSockets(
   pid: number,
@@ -18,7 +18,7 @@ export function visitSockets(
 ): void {
   if (process.platform !== 'linux') {
     throw new CannotLook(
-      `Only Linux gives access to descriptors of another process; this is ${process.platform}.`,
+      `Access to the descriptors of another process is possible on Linux only, not on ${process.platform}.`,
     )
   }
   const { openProcess, takeDescriptor, close } = native()
@@ -34,17 +34,17 @@ export function visitSockets(
     for (const [fd, inode] of listed(pid, command)) {
       if (only?.has(fd) === false) continue
       const descriptor = takeDescriptor(opened, fd)
-      // Closed since.
+      // The process has closed it since.
       if (descriptor < 0 && getSystemErrorName(descriptor) === 'EBADF') continue
       granted(descriptor)
       try {
-        // The number may be another socket's by now.
+        // The number may have been reused for another socket.
         if (inodeOf(descriptor) === inode) visit(descriptor, fd, inode)
       } finally {
         close(descriptor)
       }
     }
-    // One that is ending has lost its descriptors already.
+    // A process that is exiting has no descriptors any more.
     if (!isRunning(pid)) throw refusal('ESRCH', pid, command)
   } finally {
     close(opened)

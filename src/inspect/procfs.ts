@@ -1,10 +1,10 @@
-/** What procfs says of a process: its sockets, its owner, its network. */
+/** What procfs shows of a process: its sockets, its owner, its network namespace. */
 import { execFileSync } from 'node:child_process'
 import { fstatSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { type SystemDefaults, systemDefaults } from '../kernel/system-defaults.js'
 
-/** The inode of each descriptor that is a socket. It stays with the socket, whoever holds it. */
+/** The inode of each descriptor that is a socket. It identifies the socket in every process. */
 export function socketsOf(pid: number | 'self'): Map<number, number> {
   const sockets = new Map<number, number>()
   for (const name of readdirSync(`/proc/${pid}/fd`)) {
@@ -14,13 +14,13 @@ export function socketsOf(pid: number | 'self'): Map<number, number> {
   return sockets
 }
 
-/** The inode of the socket that this descriptor of the process is now. */
+/** The inode of the socket to which this descriptor of the process now refers. */
 export function socketAt(pid: number | 'self', fd: number): number | undefined {
   let target: string
   try {
     target = readlinkSync(`/proc/${pid}/fd/${fd}`)
   } catch (error) {
-    // Closed since.
+    // The process has closed it since.
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
     throw error
   }
@@ -28,32 +28,32 @@ export function socketAt(pid: number | 'self', fd: number): number | undefined {
   return inode === undefined ? undefined : Number(inode)
 }
 
-/** The same of a descriptor of our own. */
+/** The same for a descriptor of this process. */
 export function inodeOf(descriptor: number): number {
   return fstatSync(descriptor).ino
 }
 
-/** A process as people know it. */
+/** The command line of a process, or its name. */
 export function commandOf(pid: number): string {
   const words = textOf(`/proc/${pid}/cmdline`).split('\0')
   return words.join(' ').trim() || textOf(`/proc/${pid}/comm`).trim()
 }
 
 export interface Standing {
-  /** The process's owner; undefined where it cannot be seen. */
+  /** The owner of the process; undefined if it cannot be seen. */
   readonly owner: number | undefined
   readonly user: number
   /** Whether this process has CAP_SYS_PTRACE. */
   readonly mayTrace: boolean
-  /** Whether a seccomp filter watches over this process. */
+  /** Whether a seccomp filter applies to this process. */
   readonly isFiltered: boolean
-  /** kernel.yama.ptrace_scope; 0 where there is no Yama. */
+  /** kernel.yama.ptrace_scope; 0 without Yama. */
   readonly ptraceScope: number
 }
 
 const CAP_SYS_PTRACE = 19n
 
-/** What decides whether this process may look into that one. */
+/** What determines whether this process may inspect that one. */
 export function standingTowards(pid: number): Standing {
   const self = statusOf('self')
   const effective = BigInt(`0x${self.get('CapEff') ?? '0'}`)
@@ -66,22 +66,22 @@ export function standingTowards(pid: number): Standing {
   }
 }
 
-/** Of the process that a thread belongs to; undefined where there is none of this number, or none to be seen. */
+/** The number of the process to which a thread belongs; undefined if there is no such thread, or it cannot be seen. */
 export function leaderOf(pid: number): number | undefined {
   const leader = statusOf(pid).get('Tgid')
   return leader === undefined ? undefined : Number(leader)
 }
 
-/** Not a zombie either, which has ended and waits for its parent to ask. */
+/** False for a zombie, too, which has ended but has not been waited for. */
 export function isRunning(pid: number): boolean {
   return /^[^ZX]/.test(statusOf(pid).get('State') ?? '')
 }
 
 /**
- * The defaults of the process's network namespace. The kernel shows those of whoever reads
- * them, so where that is another one, a child process reads them there; that needs root.
+ * The defaults of the process's network namespace. procfs shows those of the reading process,
+ * so for another namespace a child process reads them there; that needs root.
  *
- * @returns Undefined where they cannot be read.
+ * @returns Undefined if they cannot be read.
  */
 export function defaultsOf(pid: number): SystemDefaults | undefined {
   const network = networkOf(pid)
@@ -125,7 +125,7 @@ function statusOf(pid: number | 'self'): Map<string, string> {
   return new Map(lines.map((line) => line.split(/:\s*/, 2) as [string, string]))
 }
 
-/** Empty where it cannot be read. */
+/** Empty if it cannot be read. */
 function textOf(file: string): string {
   try {
     return readFileSync(file, 'utf8')

@@ -30,37 +30,37 @@ import {
 export const SET_HELP = `Usage: tcp-keepalive set <pid> <which> <what> [--dry-run]
 
 Sets keepalive and the user timeout on TCP connections of a running process, in any
-language, without a restart, and shows what each had before and has now. A connection
-whose peer is dead becomes an error in the process: read ETIMEDOUT.
+language, without a restart, and shows the settings before and after. On a connection
+whose peer is dead, the process then gets an error: read ETIMEDOUT.
 
-Which connections, one at least; all kinds that are given must match:
+Which connections (at least one option; if several kinds are used, all must match):
   --fd <n>                 this descriptor. Its number may be reused: add --remote
   --remote <host[:port]>   this peer: an address, [address]:port, or a name
-  --port <n>               this port, at either end
+  --port <n>               this port, local or remote
   --all                    every connection
 --fd, --remote and --port may be repeated. Listeners are never set.
 
 What:
-  --dead-peer-timeout <ms>  everything at once: a dead peer is noticed within so many
-                            milliseconds, 2000 or more. 0: keepalive off, defaults
+  --dead-peer-timeout <ms>  everything at once: a dead peer is noticed within <ms>
+                            milliseconds, 2000 or more; 0 restores the defaults
 or some of
-  --idle <s>                keepalive on, first probe after so many seconds
-  --interval <s>            keepalive on, so many seconds between probes
-  --count <n>               keepalive on, so many unanswered probes
-  --user-timeout <ms>       data may be in flight for so many milliseconds; 0: off
+  --idle <s>                keepalive on, first probe after <s> seconds
+  --interval <s>            keepalive on, <s> seconds between probes
+  --count <n>               keepalive on, <n> unanswered probes
+  --user-timeout <ms>       data may be in flight for <ms> milliseconds; 0: off
 
-  --slow-reader end   The user timeout, and so --dead-peer-timeout, also ends a live peer
-                      whose program does not read for so long. A connection that is in
-                      this state now is left alone, unless this is given.
-  --dry-run           shows what would be set, and sets nothing
+  --slow-reader end   The user timeout, and so --dead-peer-timeout, also disconnects a
+                      live peer whose program does not read for that long. Connections
+                      with such a peer now are skipped, unless this option is present.
+  --dry-run           Shows what would be set, and sets nothing.
 
-The process itself may set its connections again, and new ones have what it gives them.
+The process may set its connections again later. New connections are not affected.
 
-Needs Linux 5.6, and to be root (CAP_SYS_PTRACE) or, where the system allows it, the
-process's own user.
+Requires Linux 5.6, and root (CAP_SYS_PTRACE) or, where the system allows it, the user
+of the process.
 
-Exit status: 0; 1 when a chosen connection was left alone or refused; 2 when nothing
-was chosen, or it could not look.
+Exit status: 0; 1 if a selected connection was skipped or refused; 2 if no connection
+was selected, or the process could not be inspected.
 `
 
 const WHICH = ['fd', 'remote', 'port']
@@ -82,7 +82,7 @@ export async function set(words: readonly string[]): Promise<Answer> {
     if (before === undefined || !isConnection(before) || !chosen.matches(before)) return
     const reason = reasonToLeave(before, sparesSlowReaders)
     if (reason !== undefined) {
-      outcomes.push({ before, note: `left alone: ${reason}`, isSet: false })
+      outcomes.push({ before, note: `skipped: ${reason}`, isSet: false })
       return
     }
     const wanted = connectionAt(descriptor, fd, host, settings)
@@ -96,7 +96,7 @@ export async function set(words: readonly string[]): Promise<Answer> {
       refused ??
       (socketAt(pid, fd) === inode && isSamePeer(before, after)
         ? isSameSetting(wanted, after)
-        : 'the program has closed it meanwhile')
+        : 'the program has closed it in the meantime')
     outcomes.push({ before, after, note, isSet: refused === undefined })
   })
   if (outcomes.length === 0) throw nothingChosen(parsed)
@@ -110,9 +110,9 @@ export async function set(words: readonly string[]): Promise<Answer> {
 
 interface Outcome {
   readonly before: InspectedConnection
-  /** Read back, or what would be read; absent where nothing was set. */
+  /** The settings read back, or those that would be set; absent if nothing was set. */
   readonly after?: InspectedConnection | undefined
-  /** What did not go as it was meant to. */
+  /** What went wrong. */
   readonly note?: string | undefined
   readonly isSet: boolean
 }
@@ -131,10 +131,10 @@ function reasonToLeave(
   { state, windowClosed, takesNothing }: InspectedConnection,
   sparesSlowReaders: boolean,
 ): string | undefined {
-  if (state === 'CLOSE') return 'it is dead already, and the program has not closed it'
+  if (state === 'CLOSE') return 'it has ended already, and the program has not closed it'
   if (sparesSlowReaders && takesNothing) return `${TAKES_NOTHING} (--slow-reader end sets it)`
   if (sparesSlowReaders && windowClosed)
-    return 'the peer takes nothing now, and may live (--slow-reader end sets it)'
+    return 'the peer accepts no data now, and may be alive (--slow-reader end sets it)'
   return undefined
 }
 
@@ -165,13 +165,15 @@ function isSameSetting(
 ): string | undefined {
   const values = (connection: InspectedConnection | undefined): string =>
     JSON.stringify([connection?.keepalive, connection?.userTimeout])
-  return values(wanted) === values(after) ? undefined : 'the program has set it again meanwhile'
+  return values(wanted) === values(after)
+    ? undefined
+    : 'the program has set it again in the meantime'
 }
 
 // ------------------------------------------------------------- which
 
 interface Chosen {
-  /** Those to look at; undefined: all. */
+  /** The descriptors to look at; undefined: all. */
   readonly fds: ReadonlySet<number> | undefined
   matches(connection: InspectedConnection): boolean
 }
@@ -181,7 +183,7 @@ async function chosenBy({ given }: Parsed): Promise<Chosen> {
   if (given.has('all') === kinds.length > 0) {
     throw new UsageError(
       given.has('all')
-        ? `--all and --${kinds[0]} exclude each other.`
+        ? `--all and --${kinds[0]} cannot be combined.`
         : 'Which connections? --fd, --remote, --port, or --all is missing.',
     )
   }
@@ -222,11 +224,11 @@ async function addressesOf(
   host: string,
   word: string,
 ): Promise<{ address: string; family: number }[]> {
-  // The kernel's address is without its zone.
+  // The kernel's address has no zone.
   const plain = withoutPrefix(host.replace(/%.*$/, ''))
   if (isIP(plain) !== 0) return [{ address: plain, family: isIP(plain) }]
   try {
-    if (host === '' || host.includes(':')) throw new Error('no host, no address')
+    if (host === '' || host.includes(':')) throw new Error('neither a host nor an address')
     return await lookup(host, { all: true })
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
@@ -239,15 +241,15 @@ function nothingChosen({ pid, given }: Parsed): CannotLook {
     (given.get(kind) ?? []).map((word) => `--${kind} ${quoted(word)}`),
   )
   const what = which.length === 0 ? '' : ` that matches ${which.join(' ')}`
-  const moved = given.has('remote') ? ' A name may stand for another address by now.' : ''
+  const moved = given.has('remote') ? ' A name may resolve to another address by now.' : ''
   return new CannotLook(
-    `Process ${pid} has no TCP connection${what}.${moved} What it has: npx tcp-keepalive inspect ${pid}`,
+    `Process ${pid} has no TCP connection${what}.${moved} To list its connections: npx tcp-keepalive inspect ${pid}`,
   )
 }
 
 // ------------------------------------------------------------- what
 
-/** What was given, or undefined. */
+/** The option's value, or undefined. */
 function numberOf(
   { given }: Parsed,
   option: string,
@@ -270,12 +272,12 @@ function settingsFrom(parsed: Parsed, host: SystemDefaults): Settings {
   const [slowReader = 'end'] = given.get('slow-reader') ?? []
   if (slowReader !== 'end') {
     throw new UsageError(
-      `--slow-reader is end, not ${quoted(slowReader)}. Only the process itself can keep slow readers: setDeadPeerTimeout.`,
+      `--slow-reader must be end, not ${quoted(slowReader)}. Only the process itself can keep slow readers: setDeadPeerTimeout.`,
     )
   }
   const ms = milliseconds(parsed, 'dead-peer-timeout', MIN_DEAD_PEER_TIMEOUT)
   if (ms !== undefined && what.length > 1) {
-    throw new UsageError(`--dead-peer-timeout sets everything: leave out --${what[1]}.`)
+    throw new UsageError(`--dead-peer-timeout sets everything: omit --${what[1]}.`)
   }
   if (ms !== undefined) {
     const plan = ms === 0 ? nothingPlanned('end', host) : deadPeerPlan(ms, 'end', host)
@@ -286,7 +288,7 @@ function settingsFrom(parsed: Parsed, host: SystemDefaults): Settings {
     idle: seconds(parsed, 'idle', MAX_SECONDS),
     interval: seconds(parsed, 'interval', MAX_INTERVAL),
     count: numberOf(parsed, 'count', 1, MAX_COUNT, 'a number of probes'),
-    // A second is less than any peer is given, and a number below it was meant as seconds.
+    // Less than a second is too short for any peer, and most likely was meant as seconds.
     userTimeout: milliseconds(parsed, 'user-timeout', 1000),
   }
   const isOn = what.some((option) => option !== 'user-timeout')
@@ -305,17 +307,17 @@ function seconds(parsed: Parsed, option: 'idle' | 'interval', most: number): num
   const value = numberOf(parsed, option, 1, MAX_MILLISECONDS, 'a number of seconds')
   if (value === undefined || (value <= most && !isMistaken(option, value))) return value
   throw new UsageError(
-    `--${option} counts seconds, 1 to ${most}, and ${value} looks like milliseconds: --${option} ${Math.round(value / 1000)}.`,
+    `--${option} is in seconds, 1 to ${most}, and ${value} looks like milliseconds: --${option} ${Math.round(value / 1000)}.`,
   )
 }
 
 // ------------------------------------------------------------- what is shown
 
-/** Setting a user timeout starts no timer. */
+/** Setting a user timeout does not start a timer: the kernel checks it at the next retransmission. */
 function whenLooked({ userTimeout, nextRetransmissionMs: next }: InspectedConnection): string[] {
   if (!userTimeout || next === null) return []
   return [
-    `       no answer so far: the kernel looks at the next retransmission, in ${duration(next)}`,
+    `       no answer yet: the kernel checks at the next retransmission, in ${duration(next)}`,
   ]
 }
 
@@ -339,6 +341,6 @@ function report(
     ]),
     '',
     `${plural(set, 'connection')} ${isTrial ? 'would be set, nothing was' : 'set'}${left > 0 ? `, ${left} not` : ''}.`,
-    ...missing.map((fd) => `Descriptor ${fd} is no connection that matches.`),
+    ...missing.map((fd) => `Descriptor ${fd} is not a matching connection.`),
   ])
 }

@@ -1,16 +1,16 @@
-/** What `inspect` and `set` show: lines of at most 80 columns. */
+/** The output of `inspect` and `set`: lines of at most 80 columns. */
 import type { InspectedConnection, InspectedListener, InspectedSockets } from './look.js'
 
 const WIDTH = 80
-/** Of the descriptor's column; what is said of a connection stands below, beside it. */
+/** The width of the descriptor's column. */
 const INDENT = 7
-/** Of the columns beside it. The last two say when a dead peer is noticed. */
+/** The widths of the other columns. The last two show when a dead peer is noticed. */
 const COLUMNS = [16, 13, 11, 11, 10, 10]
 const BEFORE_NOTICED = 58
 
 export type Paint = (text: string) => string
 
-/** `200 ms`, `3.4 s`, `15.6 min`, `2.2 h`, `24.9 d`; a value that somebody set is whole as it was. */
+/** `200 ms`, `3.4 s`, `15.6 min`, `2.2 h`, `24.9 d`; a value that was set is shown exactly. */
 export function duration(ms: number | null): string {
   if (ms === null) return 'never'
   if (ms < 1000) return `${Math.round(ms)} ms`
@@ -18,7 +18,7 @@ export function duration(ms: number | null): string {
   return `${Math.round((10 * ms) / length) / 10} ${unit}`
 }
 
-/** A little below where the next one begins, as it is rounded. Seconds are how these things are set. */
+/** Each ends a little below the next unit, because of rounding. Seconds go up to two minutes, because settings are in seconds. */
 const UNITS: readonly (readonly [name: string, length: number, end: number])[] = [
   ['s', 1000, 119_950],
   ['min', 60_000, 7_197_000],
@@ -49,7 +49,7 @@ export function table(
 ): string {
   const never = connections.filter(({ neverNoticed }) => neverNoticed).length
   return text([
-    // What a process calls itself is not ours to print as it is.
+    // A process can put control characters into its name.
     `Process ${pid}: ${command.replace(/\p{C}/gu, '?')}`.slice(0, WIDTH),
     `${plural(connections.length, 'TCP connection')}, ${plural(listeners.length, 'listener')}`,
     ...(connections.length === 0 ? [] : ['', ...connectionsTable(connections, red)]),
@@ -81,11 +81,11 @@ function connectionsTable(connections: readonly InspectedConnection[], red: Pain
     ]),
     '',
     'keepalive: idle s/interval s/probes. waiting: not acknowledged by the peer.',
-    'noticed: so long after its last sign of life, or after the first byte in flight.',
+    'noticed: this long after its last segment, or after the first byte in flight.',
   ]
 }
 
-/** The two lines above connections. */
+/** The two heading lines of connections. */
 export function headings(title: string, columns: readonly string[]): string[] {
   return [
     row('fd', [title.padEnd(BEFORE_NOTICED - INDENT)], ['a dead peer is noticed', '']),
@@ -93,7 +93,7 @@ export function headings(title: string, columns: readonly string[]): string[] {
   ]
 }
 
-/** Two lines where the addresses are long. */
+/** Two lines if the addresses are long. */
 export function titleLines(connection: InspectedConnection): string[] {
   const { fd, localAddress, localPort, remoteAddress, remotePort, state } = connection
   const local = `${String(fd).padEnd(INDENT)}${addressText(localAddress, localPort)}`
@@ -102,7 +102,7 @@ export function titleLines(connection: InspectedConnection): string[] {
   return [local, `${' '.repeat(INDENT)}${remote}`]
 }
 
-/** `first` stands in the descriptor's column. */
+/** `first` goes into the descriptor's column. */
 export function row(
   first: string,
   columns: readonly string[],
@@ -138,29 +138,27 @@ export function noticedCells(connection: InspectedConnection): [string, string] 
   ]
 }
 
-/** What is wrong with it, as far as one look shows. */
+/** What is wrong with it, as far as one reading shows. */
 function notes(connection: InspectedConnection): string[] {
   const { unreadBytes } = connection
   const note = noteOfPeer(connection)
   return [
     ...(note === undefined ? [] : [note]),
-    ...(unreadBytes > 0
-      ? [`${amount(unreadBytes)} have arrived that the program has not read`]
-      : []),
+    ...(unreadBytes > 0 ? [`${amount(unreadBytes)} received that the program has not read`] : []),
   ]
 }
 
 function noteOfPeer(connection: InspectedConnection): string | undefined {
   const { state, retransmits, probes, windowClosed, takesNothing, nextRetransmissionMs } =
     connection
-  if (state === 'CLOSE') return 'dead: it has ended, and the program has not closed it'
+  if (state === 'CLOSE') return 'ended, and the program has not closed it'
   if (state === 'SYN_SENT')
-    return `connecting, and no answer: ${plural(retransmits, 'SYN')} sent again`
+    return `connecting, and no answer: ${plural(retransmits, 'SYN')} retransmitted`
   const unanswered = Math.max(probes, retransmits)
-  // One may have been sent just now.
+  // The last one may have been sent just now.
   if (windowClosed && (takesNothing || unanswered < 2)) return `${TAKES_NOTHING}: a slow reader`
   if (windowClosed) return `window closed, and no answer: ${plural(unanswered, 'probe')}`
-  if (takesNothing) return `${TAKES_NOTHING}: a slow reader, or loss on the way`
+  if (takesNothing) return `${TAKES_NOTHING}: a slow reader, or packet loss`
   if (nextRetransmissionMs !== null) {
     const next = duration(nextRetransmissionMs)
     return `in flight, and no answer: ${plural(retransmits, 'retransmission')}, the next in ${next}`
@@ -170,7 +168,7 @@ function noteOfPeer(connection: InspectedConnection): string | undefined {
 }
 
 /** A peer whose program does not read. */
-export const TAKES_NOTHING = 'the peer answers and takes nothing'
+export const TAKES_NOTHING = 'the peer answers but accepts no data'
 
 function listenersTable(listeners: readonly InspectedListener[]): string[] {
   return [
@@ -191,7 +189,7 @@ function neverAdvice(never: number, pid: number, red: Paint): string[] {
     red(
       `On ${plural(never, 'connection')} a dead peer is never noticed while nothing is in flight.`,
     ),
-    'What would be set, and help for all of them without a restart:',
+    'To set all of them without a restart (omit --dry-run to do it):',
     `  npx tcp-keepalive set ${pid} --all --dead-peer-timeout 60000 --dry-run`,
   ]
 }

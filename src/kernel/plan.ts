@@ -5,24 +5,24 @@ import { type DetectionTime, kernelDetectionTime } from './rules.js'
 import type { SystemDefaults } from './system-defaults.js'
 import { LATE } from './timers.js'
 
-/** What becomes of a live peer that does not read: see `setDeadPeerTimeout`. */
+/** Whether a live peer that does not read is kept or disconnected: see `setDeadPeerTimeout`. */
 export type SlowReader = 'keep' | 'end'
 
-/** What `setDeadPeerTimeout` takes beside the time. */
+/** The options of `setDeadPeerTimeout`. */
 export interface DeadPeerOptions {
   /**
-   * `'keep'`: a live peer that does not read is never ended. It needs Linux' own TCP_INFO.
-   * `'end'`: it is, after the same time, as TCP_USER_TIMEOUT has it.
-   * Omitted: `'keep'` where that can be had, else `'end'`; the plan says which.
+   * `'keep'`: a live peer that does not read is never disconnected. Requires Linux' own TCP_INFO.
+   * `'end'`: it is disconnected after the same time, as with TCP_USER_TIMEOUT.
+   * Omitted: `'keep'` where that is available, else `'end'`; the plan says which.
    */
   slowReader?: SlowReader | undefined
 }
 
-/** What `setDeadPeerTimeout` sets, and what comes of it. Plain data, ready to log. */
+/** What `setDeadPeerTimeout` sets, and the resulting detection times. Plain data, ready to log. */
 export interface DeadPeerPlan {
-  /** The time that was asked for, in milliseconds. */
+  /** The requested time, in milliseconds. */
   readonly ms: number
-  /** What becomes of a live peer that does not read. */
+  /** Whether a live peer that does not read is kept or disconnected. */
   readonly slowReader: SlowReader
   /** TCP_KEEPIDLE, seconds. */
   readonly idle: number
@@ -30,45 +30,44 @@ export interface DeadPeerPlan {
   readonly interval: number
   /** TCP_KEEPCNT, probes. */
   readonly count: number
-  /** TCP_USER_TIMEOUT until the connection stands, milliseconds. */
+  /** TCP_USER_TIMEOUT until the connection is established, milliseconds. */
   readonly connectTimeout: number
-  /** TCP_USER_TIMEOUT from then on, milliseconds; 0 with `'keep'`, as it would end slow readers. */
+  /** TCP_USER_TIMEOUT from then on, milliseconds; 0 with `'keep'`, because it would disconnect slow readers. */
   readonly userTimeout: number
   /**
    * TCP_RTO_MAX_MS, milliseconds. With `'keep'` only while the peer's window is closed;
-   * with `'end'` the host's default, in case another was inherited. `null` on a kernel
+   * with `'end'` the host's default, in case another value was inherited. `null` on a kernel
    * without the option (before Linux 6.15).
    */
   readonly rtoMax: number | null
   /**
-   * With `'keep'`: the milliseconds without an acknowledgement, with data outstanding for as
-   * long, after which the sweep ends a connection; or, while the window is open, without an
-   * acknowledgement of anything new. Questions must have gone unanswered: two
-   * retransmissions, up to six behind a closed window, which may take longer. 0 with `'end'`,
-   * which needs no sweep.
+   * With `'keep'`: **milliseconds** after which the sweep ends a connection, if during all that
+   * time data was outstanding and the peer acknowledged nothing; or, while the window is open,
+   * acknowledged nothing new. Probes must also have gone unanswered: two retransmissions, or up
+   * to six probes of a closed window, which may take longer. 0 with `'end'`, which needs no sweep.
    */
   readonly silence: number
   /**
-   * **Milliseconds**: an outage of the path that is shorter ends no healthy idle connection, whenever
-   * it begins, because one keepalive probe at least goes out after it. A longer one may.
+   * **Milliseconds**: a shorter outage of the path ends no healthy idle connection, whenever it begins,
+   * because at least one keepalive probe is sent after it. A longer one may.
    * `null` where keepalive is off. With data in flight it is about four tenths of `ms`: the next
    * retransmission may be as far away as the outage was long.
    */
   readonly survivesOutage: number | null
-  /** When a silent peer is an error, by the kernel's rules, without the path's RTT. */
+  /** When a silent peer becomes an error, by the kernel's rules, without the path's RTT. */
   readonly detection: DetectionTime
 }
 
-/** Below this, one lost probe would end a live connection: probes are whole seconds apart. */
+/** With less, one lost probe would end a live connection: probes are whole seconds apart. */
 export const MIN_DEAD_PEER_TIMEOUT = 2000
 
-/** Linux' own number; with three a path that loses 10 % ends live connections every day. */
+/** Linux' default; with three, a path that loses 10 % ends live connections every day. */
 const KEEPALIVE_PROBES = 9
-/** No error before this part of the time, and none later than `GRACE` after it, at an RTT up to 100 ms. */
+/** No error before this fraction of the time, and none more than `GRACE` after it, at an RTT up to 100 ms. */
 const EARLIEST = 0.7
 const GRACE = 1000
 
-/** Checks the arguments of `setDeadPeerTimeout` and `planDeadPeerTimeout`; gives `slowReader`. */
+/** Checks the arguments of `setDeadPeerTimeout` and `planDeadPeerTimeout`; returns `slowReader`. */
 export function checkDeadPeerTimeout(ms: unknown, options: unknown): SlowReader | undefined {
   if (typeof ms !== 'number') throw invalidType('ms', 'a number of milliseconds', ms)
   if (
@@ -77,10 +76,10 @@ export function checkDeadPeerTimeout(ms: unknown, options: unknown): SlowReader 
   ) {
     throw outOfRange(
       'ms',
-      `0 (take it back) or a whole number of milliseconds from ${MIN_DEAD_PEER_TIMEOUT} to ${MAX_MILLISECONDS}`,
+      `0 (restores the defaults) or a whole number of milliseconds from ${MIN_DEAD_PEER_TIMEOUT} to ${MAX_MILLISECONDS}`,
       ms,
       ms > 0 && ms < MIN_DEAD_PEER_TIMEOUT
-        ? 'The kernel counts keepalive in whole seconds, and less than one second until the first probe and one until its answer is missed does not exist.'
+        ? 'Keepalive counts whole seconds, so the minimum is one second to the first probe and one more to its timeout.'
         : '',
     )
   }
@@ -90,7 +89,9 @@ export function checkDeadPeerTimeout(ms: unknown, options: unknown): SlowReader 
   }
   for (const key of Object.keys(options)) {
     if (key !== 'slowReader')
-      throw invalidValue(`Unknown field options.${key}. There is slowReader: 'keep' or 'end'.`)
+      throw invalidValue(
+        `Unknown field options.${key}. The only field is slowReader: 'keep' or 'end'.`,
+      )
   }
   const { slowReader } = unpolluted<{ slowReader?: unknown }>(options, ['slowReader'])
   if (slowReader !== undefined && slowReader !== 'keep' && slowReader !== 'end') {
@@ -105,11 +106,12 @@ export function checkDeadPeerTimeout(ms: unknown, options: unknown): SlowReader 
  * The settings for a time that `checkDeadPeerTimeout` has accepted, on a host
  * that is described by its defaults. Pure.
  *
- * Three limits are the kernel's and stay. A connect ends by tcp_syn_retries, after about
- * 130 s. With `'keep'`, data in flight ends by tcp_retries2, after about 924 s, and a
- * window that closed upon data in flight after 240 s without an answer. `detection`
- * tells the first two. Nor does it tell that there a peer which dies after the data has been
- * stuck for long is noticed later than `silence` (`probesForStuckData`).
+ * Three limits of the kernel remain. tcp_syn_retries ends a connect after about 130 s. With
+ * `'keep'`, tcp_retries2 ends a connection with data in flight after about 924 s, and one whose
+ * window closed on data in flight ends after 240 s without an answer. `detection` includes the
+ * first two, but not the third. It does not include either that in this third state, a peer that
+ * dies after the data has been stuck for long is noticed later than `silence`
+ * (`probesForStuckData`).
  */
 export function deadPeerPlan(
   ms: number,
@@ -121,7 +123,7 @@ export function deadPeerPlan(
     slowReader === 'end' ? endSlowReaders(ms, keepalive, host) : keepSlowReaders(ms, host)
   const settings = {
     ...keepalive,
-    // A tenth off, as the last timer may be late.
+    // A tenth less, because the last timer may be late.
     connectTimeout: Math.round(0.9 * ms),
     ...rest,
   }
@@ -131,10 +133,10 @@ export function deadPeerPlan(
   return Object.freeze({ ms, slowReader, ...settings, survivesOutage, detection })
 }
 
-/** What takes a plan back: keepalive off, and everything as the host has it. */
+/** The plan for 0: keepalive off, and the host's defaults. */
 export function nothingPlanned(slowReader: SlowReader, host: SystemDefaults): DeadPeerPlan {
   const settings = {
-    // gVisor tells 0, which no socket takes.
+    // gVisor's files contain 0, which is not a valid value of the option.
     idle: host.idle || 7200,
     interval: host.interval || 75,
     count: host.count || 9,
@@ -154,9 +156,9 @@ interface Keepalive {
 }
 
 /**
- * Half of the time quiet, then as many as nine probes: a lost one, or a lost answer, must
- * not end a live connection, and a live one answers the first that arrives. Only below
- * 2.5 s there is no room for a second (docs/hostile-network.md).
+ * No probes in the first half of the time, then up to nine: a lost probe, or a lost answer, must
+ * not end a live connection, and a live peer answers the first that arrives. Only below
+ * 2.5 s there is no time for a second probe (docs/hostile-network.md).
  */
 function keepaliveFor(ms: number): Keepalive {
   const total = Math.floor((ms + 0.875 * GRACE) / (1000 * LATE))
@@ -172,8 +174,8 @@ function keepaliveFor(ms: number): Keepalive {
 type Rest = Pick<DeadPeerPlan, 'userTimeout' | 'rtoMax' | 'silence'>
 
 /**
- * The user timeout, which the kernel looks at in keepalive's ticks: half an
- * interval before the last, so that the tick meant is the tick that decides.
+ * The user timeout, which the kernel checks when the keepalive timer expires: half an interval
+ * before the last expiry, so that the intended expiry ends the connection.
  */
 function endSlowReaders(
   ms: number,
@@ -186,9 +188,9 @@ function endSlowReaders(
 }
 
 /**
- * By the sweep alone. Data in flight is not given up earlier by a smaller
- * TCP_RTO_MAX_MS: tcp_retries2 then ends live peers too, those that answer but have no
- * room. The option only makes a closed window's probes come often enough.
+ * By the sweep alone. A smaller TCP_RTO_MAX_MS is not used to time out data in flight earlier:
+ * tcp_retries2 would then also end live peers, those that answer but have no room. The option
+ * only makes the kernel probe a closed window often enough.
  */
 function keepSlowReaders(ms: number, host: SystemDefaults): Rest {
   const silence = Math.floor(SILENCE * ms)

@@ -2,75 +2,75 @@ import { probesForClosedWindow } from './closed-window.js'
 import type { SystemDefaults } from './system-defaults.js'
 import { expiry, modelTimeout, RETRIES2, RTO_BASE } from './timers.js'
 
-/** What decides when a silent peer becomes an error. An absent field is the host's default. */
+/** The settings that decide when a silent peer becomes an error. Omitted fields are the host's defaults. */
 export interface DetectionSettings {
   /**
-   * SO_KEEPALIVE. Absent, it is on as soon as `idle`, `interval` or `count` is
-   * given, as `setKeepalive` has it.
+   * SO_KEEPALIVE. If omitted, it is on if `idle`, `interval` or `count` is present, as with
+   * `setKeepalive`.
    */
   readonly enabled?: boolean | undefined
   /** TCP_KEEPIDLE in seconds. */
   readonly idle?: number | undefined
   /** TCP_KEEPINTVL in seconds. */
   readonly interval?: number | undefined
-  /** TCP_KEEPCNT in probes; the kernel ignores it beside a user timeout. */
+  /** TCP_KEEPCNT in probes; the kernel ignores it if there is a user timeout. */
   readonly count?: number | undefined
-  /** TCP_USER_TIMEOUT in milliseconds; 0 is the kernel's own rule. */
+  /** TCP_USER_TIMEOUT in milliseconds; 0 is the kernel's default. */
   readonly userTimeout?: number | undefined
-  /** TCP_USER_TIMEOUT while connecting, where that is another one. */
+  /** TCP_USER_TIMEOUT in milliseconds while connecting, if different. */
   readonly connectTimeout?: number | undefined
-  /** TCP_RTO_MAX_MS in milliseconds, once connected; `null` where it is not set. */
+  /** TCP_RTO_MAX_MS in milliseconds, once connected; `null` if not set. */
   readonly rtoMax?: number | null | undefined
-  /** Milliseconds that the sweep of `setDeadPeerTimeout` allows; 0 where it does not run. */
+  /** Milliseconds without an acknowledgement that the sweep of `setDeadPeerTimeout` allows; 0 if it does not run. */
   readonly silence?: number | undefined
 }
 
-/** The path's part in it, as TCP_INFO tells it. */
+/** Path properties, as reported by TCP_INFO. */
 export interface DetectionPath {
-  /** Smoothed round-trip time in milliseconds. Absent: 0. */
+  /** Smoothed round-trip time in milliseconds. If omitted: 0. */
   readonly srtt?: number | undefined
-  /** Retransmission timeout in milliseconds. Absent: that of a new connection with this `srtt`. */
+  /** Retransmission timeout in milliseconds. If omitted: that of a new connection with this `srtt`. */
   readonly rto?: number | undefined
-  /** How often the window probe's interval has doubled. Absent: until it doubles no more. */
+  /** How often the interval between window probes has doubled. If omitted: the maximum. */
   readonly backoff?: number | undefined
 }
 
 /**
- * Milliseconds until a silent peer is an error, per state; `null` where it never is.
+ * **Milliseconds** until a silent peer becomes an error, per state; `null` if it never does.
  *
- * The kernel's timers are never early and up to an eighth of their length late,
- * mostly a few hundredths (kernel/time/timer.c, the timer wheel). Where a number
- * of retries decides, that adds up and is counted in, at the usual 250 ticks a
- * second; at another rate the verdict can be one retransmission earlier or later.
+ * The kernel's timers are never early, and late by up to an eighth of their length,
+ * mostly by a few hundredths (kernel/time/timer.c, the timer wheel). If a number of
+ * retries decides, this adds up and is included, for the usual 250 ticks a second. At
+ * another tick rate the error can come one retransmission earlier or later.
  */
 export interface DetectionTime {
-  /** Nothing outstanding: from the peer's last segment. */
+  /** Nothing outstanding: since the peer's last segment. */
   readonly idle: number | null
-  /** Data in flight: from the first unacknowledged byte. */
+  /** Data in flight: since the first unacknowledged byte was sent. */
   readonly unacknowledged: number
   /**
-   * The peer has closed its window and then dies: from its last answer. With a
-   * user timeout: from the closing of the window, and **a live peer ends too**.
-   * With a sweep and without TCP_RTO_MAX_MS (before Linux 6.15) six window probes must go
-   * unanswered, which takes up to 12 minutes. Data that has been stuck for long is not
-   * counted in (`setDeadPeerTimeout`).
+   * The peer has closed its window and then dies: since its last answer. With a user
+   * timeout: since the window closed, and **a live peer is timed out, too**. With a sweep
+   * and without TCP_RTO_MAX_MS (before Linux 6.15) six window probes must go unanswered,
+   * which takes up to 12 minutes. The extra time for data that has been stuck for long is
+   * not included (`setDeadPeerTimeout`).
    */
   readonly zeroWindow: number
-  /** Nobody answers the connect: from the call. */
+  /** No answer to the connect: since the call. */
   readonly connecting: number
-  /** From the peer's death, at worst: written just before the idle verdict, which starts a new clock. */
+  /** The worst case, since the peer's death: data is written just before the idle timeout, which restarts the clock. */
   readonly worst: number | null
 }
 
 /** TCP_TIMEOUT_INIT. */
 const SYN_RTO = 1000
-/** The window probe's interval doubles this often (include/net/tcp.h, tcp_probe0_when). */
+/** How often the interval between window probes doubles (include/net/tcp.h, tcp_probe0_when). */
 const MAX_PROBE_BACKOFF = 10
 
-/** This often, in milliseconds, the sweep looks. */
+/** Milliseconds between two looks of the sweep at a connection in doubt; at others it looks less often (`nextLook`). */
 export const SWEEP_PERIOD = 500
 
-/** Linux' defaults, where procfs does not tell. */
+/** Linux' defaults, for what procfs does not show. */
 const LINUX: Required<SystemDefaults> = {
   idle: 7200,
   interval: 75,
@@ -110,7 +110,7 @@ export function kernelDetectionTime(
     swept(
       zeroWindowTime(userTimeout, retries2, rtoMax, rto, backoff),
       silence,
-      // The last of them is as old as its answer may be, at a look that follows.
+      // The last probe must be older than its answer may take, plus the time to the next look.
       probesTime(probes, retries2, rtoMax, rto, backoff) + rto,
     )
   const zeroWindow = zeroWindowFrom(Math.min(path.backoff ?? MAX_PROBE_BACKOFF, retries2))
@@ -135,13 +135,13 @@ function withDefaults(host: SystemDefaults): Required<SystemDefaults> {
 }
 
 /**
- * tcp_keepalive_timer(): the first probe after `idle`, a tick every `interval`.
- * Without a user timeout the tick after `count` probes gives up; with one, the
- * first tick after a probe that finds the silence long enough.
+ * tcp_keepalive_timer(): the timer expires after `idle`, then every `interval`, and each expiry
+ * sends a probe. Without a user timeout, the expiry after `count` probes times the connection out.
+ * With one, the first expiry after a probe that finds the silence long enough does.
  */
 function idleTime(settings: DetectionSettings, host: Required<SystemDefaults>): number | null {
-  const given = settings.idle ?? settings.interval ?? settings.count
-  if (!(settings.enabled ?? given !== undefined)) return null
+  const some = settings.idle ?? settings.interval ?? settings.count
+  if (!(settings.enabled ?? some !== undefined)) return null
   const idle = (settings.idle ?? host.idle) * 1000
   const interval = (settings.interval ?? host.interval) * 1000
   const userTimeout = settings.userTimeout ?? 0
@@ -153,7 +153,7 @@ function idleTime(settings: DetectionSettings, host: Required<SystemDefaults>): 
  * tcp_retransmit_timer(), tcp_write_timeout(), retransmits_timed_out(): both
  * clocks start with the first retransmission by timeout. Before it comes the
  * tail loss probe (net/ipv4/tcp_output.c, tcp_schedule_loss_probe), here that of
- * a single segment in flight, which starts the retransmission timer anew.
+ * a single segment in flight, which restarts the retransmission timer.
  */
 function unacknowledgedTime(
   userTimeout: number,
@@ -179,8 +179,8 @@ function probeInterval(rto: number, backoff: number, rtoMax: number): number {
 }
 
 /**
- * tcp_probe_timer(): a user timeout counts from the first probe; without one the
- * timer after `retries2` unanswered probes gives up.
+ * tcp_probe_timer(): a user timeout counts from the first probe. Without one, the
+ * expiry after `retries2` unanswered probes times the connection out.
  */
 function zeroWindowTime(
   userTimeout: number,
@@ -193,7 +193,7 @@ function zeroWindowTime(
   return probesTime(retries2 + 1, retries2, rtoMax, rto, backoff)
 }
 
-/** After the last answer: that many expiries of the probe timer, which is asking each time. */
+/** Since the last answer: that many expiries of the probe timer, each sending a probe. */
 function probesTime(
   probes: number,
   retries2: number,
@@ -203,7 +203,7 @@ function probesTime(
 ): number {
   let elapsed = 0
   for (let probe = 0; probe < probes; probe++) {
-    // The backoff itself ends at tcp_retries2 (tcp_send_probe0).
+    // The backoff grows up to tcp_retries2 only (tcp_send_probe0).
     const doubled = Math.min(backoff + probe, retries2)
     elapsed = expiry(elapsed, probeInterval(rto, doubled, rtoMax), 250)
   }
@@ -213,7 +213,7 @@ function probesTime(
 /**
  * tcp_write_timeout() in SYN-SENT. Since Linux 6.5 the first
  * tcp_syn_linear_timeouts intervals do not double, and add to tcp_syn_retries.
- * A user timeout cannot make more attempts than there are.
+ * A user timeout does not add retransmissions.
  */
 function connectingTime(userTimeout: number, host: Required<SystemDefaults>): number {
   const { synRetries, synLinearTimeouts, rtoMax } = host

@@ -1,37 +1,37 @@
 import { readFileSync } from 'node:fs'
 
 /**
- * What this host's kernel uses where a socket sets nothing. A field that the
- * host does not tell (another system, an older kernel, no procfs) is absent.
+ * What this host's kernel uses for a socket without settings of its own. A field that
+ * cannot be read (another system, an older kernel, no procfs) is absent.
  */
 export interface SystemDefaults {
-  /** **Seconds** until the first keepalive probe: net.ipv4.tcp_keepalive_time, 7200 unless configured. */
+  /** **Seconds** until the first keepalive probe: net.ipv4.tcp_keepalive_time, by default 7200. */
   readonly idle?: number
-  /** **Seconds** between probes: net.ipv4.tcp_keepalive_intvl, 75 unless configured. */
+  /** **Seconds** between probes: net.ipv4.tcp_keepalive_intvl, by default 75. */
   readonly interval?: number
-  /** **Probes**: net.ipv4.tcp_keepalive_probes, 9 unless configured. */
+  /** **Probes**: net.ipv4.tcp_keepalive_probes, by default 9. */
   readonly count?: number
   /**
-   * **Retransmissions** of data that nobody acknowledges: net.ipv4.tcp_retries2,
-   * 15 unless configured, which is about 924 s.
+   * **Retransmissions** of unacknowledged data: net.ipv4.tcp_retries2, by default 15,
+   * which takes about 924 s.
    */
   readonly retries2?: number
-  /** **Retransmissions** of a SYN: net.ipv4.tcp_syn_retries, 6 unless configured. */
+  /** **Retransmissions** of a SYN: net.ipv4.tcp_syn_retries, by default 6. */
   readonly synRetries?: number
   /**
-   * SYN **retransmissions** of equal distance that come first and on top:
-   * net.ipv4.tcp_syn_linear_timeouts, 4 unless configured, Linux 6.5 and newer.
+   * Additional SYN **retransmissions** at equal intervals, before the intervals double:
+   * net.ipv4.tcp_syn_linear_timeouts, by default 4, Linux 6.5 and newer.
    */
   readonly synLinearTimeouts?: number
   /**
-   * **Milliseconds**, the least retransmission timeout: net.ipv4.tcp_rto_min_us,
-   * 200 unless configured, Linux 6.11 and newer.
+   * **Milliseconds**, the minimum retransmission timeout: net.ipv4.tcp_rto_min_us,
+   * by default 200, Linux 6.11 and newer.
    */
   readonly rtoMin?: number
   /**
-   * **Milliseconds** between retransmissions or window probes at most:
-   * net.ipv4.tcp_rto_max_ms, 120000 unless configured. It came with the socket
-   * option TCP_RTO_MAX_MS (Linux 6.15), so its presence tells of both.
+   * **Milliseconds**, the maximum interval between retransmissions or window probes:
+   * net.ipv4.tcp_rto_max_ms, by default 120000. Linux 6.15 added it together with the socket
+   * option TCP_RTO_MAX_MS, so if it is present, both are supported.
    */
   readonly rtoMax?: number
 }
@@ -48,14 +48,14 @@ const FILES: Record<keyof SystemDefaults, string> = {
 }
 
 /**
- * Reads what this host's kernel uses where a socket sets nothing, so that a
- * program can log or refuse a host that was never configured. Nothing is
- * cached: the settings are those of this moment and of this network namespace.
+ * Reads what this host's kernel uses for a socket without settings of its own, so that a
+ * program can log it, or refuse to run on a host that was never configured. Nothing is
+ * cached: the values are the current ones, of the network namespace of this process.
  *
- * Writing them is not this library's business.
+ * This library never writes them.
  *
  * @throws Nothing.
- * @platform Linux. Elsewhere, and where procfs does not tell, the fields are absent.
+ * @platform Linux. Elsewhere, and without procfs, the fields are absent.
  * @see the kernel's Documentation/networking/ip-sysctl.rst; tcp(7)
  *
  * @example
@@ -68,7 +68,7 @@ export function systemDefaults(): SystemDefaults {
 
 let host: SystemDefaults | undefined
 
-/** As `systemDefaults`, read once: as soon as it can be read, for which a descriptor must be free. */
+/** As `systemDefaults`, cached once it could be read: that fails while no descriptor is free. */
 export function hostDefaults(): SystemDefaults {
   if (host !== undefined) return host
   const defaults = systemDefaults()
@@ -76,7 +76,7 @@ export function hostDefaults(): SystemDefaults {
   return defaults
 }
 
-/** As `systemDefaults`, from another folder: the tests'. */
+/** As `systemDefaults`, from another folder: for tests. */
 export function readDefaults(folder: string): SystemDefaults {
   const defaults: { -readonly [K in keyof SystemDefaults]: number } = {}
   for (const field of Object.keys(FILES) as (keyof SystemDefaults)[]) {

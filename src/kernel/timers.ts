@@ -1,17 +1,17 @@
-/** How the kernel's timers run, all in milliseconds. */
+/** How the kernel's timers behave. All times are in milliseconds. */
 
 /** A timer is late by up to an eighth of its length (kernel/time/timer.c, the timer wheel). */
 export const LATE = 1.125
 
-/** TCP_RTO_MIN: what tcp_model_timeout() counts with, whatever the path's own RTO is. */
+/** TCP_RTO_MIN: the base of tcp_model_timeout(), whatever the path's own RTO is. */
 export const RTO_BASE = 200
 
-/** net.ipv4.tcp_retries2, where procfs does not say. */
+/** net.ipv4.tcp_retries2, if procfs does not show it. */
 export const RETRIES2 = 15
 
 /**
- * The time after which `retries` retransmissions are over
- * (net/ipv4/tcp_timer.c, tcp_model_timeout): doubling up to `rtoMax`.
+ * How long `retries` retransmissions take, with intervals that double up to `rtoMax`
+ * (net/ipv4/tcp_timer.c, tcp_model_timeout).
  */
 export function modelTimeout(retries: number, base: number, rtoMax: number): number {
   const doublings = Math.max(0, Math.floor(Math.log2(rtoMax / base)))
@@ -19,15 +19,15 @@ export function modelTimeout(retries: number, base: number, rtoMax: number): num
   return (2 * 2 ** doublings - 1) * base + (retries - doublings) * rtoMax
 }
 
-/** How long tcp_retries2 retransmissions last with this bound on their interval, at the least. */
+/** The minimum time of tcp_retries2 retransmissions with this bound on their interval. */
 export function retriesTime(rtoMax: number, retries2: number = RETRIES2): number {
   return modelTimeout(retries2, RTO_BASE, rtoMax)
 }
 
 /**
- * When a timer that is set at `now` for `ms` expires: each level of the wheel has 64
- * slots, 8 times as wide as those of the level before, and a timer waits for the end
- * of its slot (calc_wheel_index, calc_index).
+ * When a timer set at `now` for `ms` expires. Each level of the wheel has 64 slots, 8 times as
+ * wide as those of the level below, and a timer expires at the end of its slot
+ * (calc_wheel_index, calc_index).
  */
 export function expiry(now: number, ms: number, hz: number): number {
   const ticks = Math.ceil((ms * hz) / 1000)

@@ -1,10 +1,10 @@
 /**
- * The descriptor below a TCP handle, at the moment of use: a remembered one is soon
- * another socket's. Only Node on Unix has it ready.
+ * The descriptor below a TCP handle. It is not cached, because after a close the number is reused
+ * for another socket. Only Node on Unix provides it directly.
  */
 import { native } from '../native.js'
 
-/** What the handles of the runtimes have, each its own part of it. */
+/** The fields of the runtimes' handles; each runtime has some of them. */
 interface AnyHandle {
   readonly fd?: number
   fdForIpc?(): number
@@ -17,14 +17,14 @@ interface Address {
   port?: number
 }
 
-/** Bun and Deno have Node's sockets with something else below them. */
+/** Bun and Deno have Node's sockets, with other handles below them. */
 export const IS_NODE: boolean =
   process.versions.bun === undefined && process.versions.deno === undefined
 
-/** Whether a descriptor can be had only once the connection stands. */
+/** Whether a descriptor is available only once the connection is established. */
 export const NEEDS_CONNECTION: boolean = !IS_NODE || process.platform === 'win32'
 
-/** The open descriptor of a handle; negative where there is none, or none yet. */
+/** The open descriptor of a handle; negative if there is none, or none yet. */
 export const openDescriptor: (handle: object) => number = choose()
 
 function choose(): (handle: AnyHandle) => number {
@@ -33,7 +33,7 @@ function choose(): (handle: AnyHandle) => number {
   return (handle) => handle.fd ?? -1
 }
 
-/** libuv knows the SOCKET, and tells it to whoever knows its addresses. */
+/** On Windows: finds the SOCKET among libuv's handles, by its addresses. */
 function found(handle: AnyHandle): number {
   const { findSocket } = native()
   const local: Address = {}
@@ -44,33 +44,33 @@ function found(handle: AnyHandle): number {
   return findSocket(local.address ?? '', local.port ?? 0, remote.address ?? '', remote.port ?? 0)
 }
 
-const lent = new Map<object, number>()
+const borrowedFrom = new Map<object, number>()
 
-/** Deno makes a new descriptor at every call. Ours last until the code that asked has run. */
+/** Deno creates a new descriptor at every call. We close ours in a microtask, after the calling code has run. */
 function borrowed(handle: AnyHandle): number {
-  // Whoever cannot give it back must not take it.
+  // Do not borrow a descriptor that we cannot close.
   const { close } = native()
   if (close === undefined) return -1
-  const earlier = lent.get(handle)
+  const earlier = borrowedFrom.get(handle)
   if (earlier !== undefined) return earlier
   let descriptor = -1
   try {
     descriptor = handle.fdForIpc?.() ?? -1
   } catch {
-    // Closed already.
+    // The socket is closed already.
   }
   if (descriptor < 0) return -1
-  if (lent.size === 0) queueMicrotask(giveBack)
-  lent.set(handle, descriptor)
+  if (borrowedFrom.size === 0) queueMicrotask(closeBorrowed)
+  borrowedFrom.set(handle, descriptor)
   return descriptor
 }
 
-function giveBack(): void {
+function closeBorrowed(): void {
   const { close } = native()
-  for (const descriptor of lent.values()) close?.(descriptor)
-  lent.clear()
+  for (const descriptor of borrowedFrom.values()) close?.(descriptor)
+  borrowedFrom.clear()
 }
 
-/** Why there is nothing to hook outside of Node. */
+/** Why nothing can be hooked outside of Node. */
 export const NOT_NODE =
-  'This runtime makes its connections where they cannot be seen. Set each socket, server or agent itself.'
+  'The connections of this runtime cannot be intercepted. Set each socket, server or agent itself.'

@@ -3,12 +3,12 @@ import { Socket } from 'node:net'
 import { define } from './internals.js'
 
 /**
- * The value that the first copy has made under this name. Test runners load a package once for
- * each of their files, in contexts of their own: a hook of each copy would keep its context, and
- * every connection would pass through all of them.
+ * Returns the value that the first copy has created under this name. Test runners load a package
+ * once for each test file, each in its own context. If every copy had its own hook, all those
+ * contexts would stay in memory, and every connection would pass through all hooks.
  *
- * @param make Uses its parameters and globals alone: a copy in another context compiles it anew
- * in the main one, because a function keeps the context that it was made in.
+ * @param make Must use only its parameters and globals: a copy in another context compiles it
+ * again in the main one, because a function keeps its context in memory.
  */
 export function shared<Value, Parameters extends unknown[]>(
   name: string,

@@ -7,8 +7,8 @@ import type { TcpHandle } from './internals.js'
 import { type AnyHandle, nodeInternals, rawHandle, socketOf } from './internals.js'
 
 /**
- * The TCP handle of a socket, under TLS the one below. `null` where there is none
- * yet; `undefined` where it is something else (a pipe, TLS over a stream).
+ * The TCP handle of a socket, under TLS the one below. `null` if there is none yet;
+ * `undefined` if it is something else (a pipe, TLS over a stream).
  */
 export function handleOf(socket: Socket): TcpHandle | null | undefined {
   const top = rawHandle(socket)
@@ -23,10 +23,10 @@ export function handleOf(socket: Socket): TcpHandle | null | undefined {
   return undefined
 }
 
-/** TLS in TLS is two; a forged handle may be its own parent. */
+/** TLS in TLS has two layers; a forged handle may be its own parent. */
 const MAX_LAYERS = 16
 
-/** Bun has one kind of handle for everything, Deno one for each kind; neither has a port on a path. */
+/** Bun has one class of handles for everything, Deno one per kind; neither has a port for a path. */
 function foreignHandle(socket: Socket, top: AnyHandle): AnyHandle | undefined {
   let handle = top
   for (let depth = 0; !hasDescriptor(handle) && handle._parent && depth < MAX_LAYERS; depth++) {
@@ -41,7 +41,7 @@ function hasDescriptor(handle: object): boolean {
   return 'fd' in handle || 'fdForIpc' in handle
 }
 
-/** The socket itself: an http2 session's `socket` is a proxy, and of no use when the session has ended. */
+/** The socket itself: an http2 session's `socket` is a proxy that cannot be used after the session has ended. */
 export function unproxied(socket: Socket): Socket {
   const handle = rawHandle(socket)
   return (handle === null || handle === undefined ? undefined : socketOf(handle)) ?? socket
@@ -50,7 +50,7 @@ export function unproxied(socket: Socket): Socket {
 /** net.BoundSocket makes sockets that have a descriptor before they begin to connect. */
 const HAS_BOUND_SOCKETS = 'BoundSocket' in require('node:net')
 
-/** Whether a socket with a descriptor has still to be connected; Node tells no peer of a dead one either. */
+/** Whether a socket with a descriptor is not connected yet. `remoteAddress` is also undefined on a dead connection. */
 export function isBoundOnly(socket: Socket, descriptor: number): boolean {
   return (
     HAS_BOUND_SOCKETS && socket.remoteAddress === undefined && native().peerAddress(descriptor) < 0

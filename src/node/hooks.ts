@@ -1,55 +1,55 @@
 /**
- * The hooks in Node's prototypes. They look at what hangs on the handle, the socket or the server
- * at hand, and know nothing else: no connection, no settings, no copy of this package.
+ * The hooks in Node's prototypes. They call the object attached to the handle, the socket or the
+ * server, and know nothing else: no connection, no settings, no copy of this package.
  */
 import { type Server, Socket } from 'node:net'
 import { shared } from './environment.js'
 import { define, nodeInternals, type TcpHandle } from './internals.js'
 
-/** Node's record of one attempt to connect. */
+/** Node's request object of one connect attempt. */
 export interface ConnectRequest {
   readonly address: string
   readonly port: number
-  /** What Node does with the system's answer; undefined once it waits for none any more. */
+  /** Node's callback for the result; undefined once Node no longer waits for it. */
   oncomplete?:
     | ((status: number, handle: TcpHandle, request: ConnectRequest, ...able: boolean[]) => void)
     | undefined
 }
 
 /**
- * Ends an attempt to connect as if the system had answered with this (negative) errno: Node makes
- * the error of it, or tries the next address.
+ * Ends a connect attempt as if the system had returned this (negative) errno: Node creates the
+ * error, or tries the next address.
  */
 export function failConnect(handle: TcpHandle, request: ConnectRequest, errno: number): void {
   const { oncomplete } = request
-  // As Node does when it abandons an attempt: what the system still answers is no news.
+  // As Node does when it abandons an attempt: a later result of the system is ignored.
   request.oncomplete = undefined
   oncomplete?.call(request, errno, handle, request, false, false)
 }
 
-/** Hangs on a TCP handle. */
+/** Attached to a TCP handle. */
 export interface HandleHooks {
-  /** The handle closes; it still has its descriptor. */
+  /** The handle is about to close; it still has its descriptor. */
   closing(handle: TcpHandle): void
-  /** Reading begins or stops, because the stream's buffer has room or is full. */
+  /** Reading starts or stops, because the stream's buffer has room or is full. */
   reading(on: boolean): void
-  /** A TLS socket is laid over the handle: its `'error'` is the one that the program waits for. */
+  /** A TLS socket now uses the handle: the program listens for `'error'` on that socket. */
   secured(socket: Socket): void
-  /** Whether a `setKeepAlive` is to go no further; `explicit` where it has an interval or a count. */
+  /** Whether to ignore a `setKeepAlive` call; `explicit` if it has an interval or a count. */
   ignoresKeepAlive(handle: TcpHandle, enable: boolean, explicit: boolean): boolean
-  /** The program turns keepalive off. Whether that was to be ignored until now. */
+  /** The program turns keepalive off. Returns whether the connection was locked until now. */
   keepAliveOff(handle: TcpHandle): boolean
 }
 
-/** Hangs on a socket that has still to be connected. */
+/** Attached to a socket that is not connected yet. */
 export interface SocketHooks {
   /** The kernel has begun to connect this handle. */
   connecting(handle: TcpHandle, socket: Socket, request: ConnectRequest): void
 }
 
-/** Hangs on a server. */
+/** Attached to a server. */
 export interface ServerHooks {
-  /** The kernel is about to open this listener. */
+  /** This handle is about to listen. */
   listening(handle: TcpHandle): void
 }
 
@@ -59,10 +59,10 @@ export interface Observer {
   listening?(handle: TcpHandle, server: Server): void
 }
 
-/** One symbol for all three: no object is two of them. */
+/** One symbol for all three: no object is more than one of them. */
 const kHooks: symbol = Symbol.for('tcp-keepalive.hooks.1')
 
-/** What hangs on this object. */
+/** The hooks attached to this object. */
 export function hooksOf<Hooks>(object: object): Hooks | undefined {
   return (object as Record<symbol, Hooks | undefined>)[kHooks]
 }
@@ -71,7 +71,7 @@ export function hang(object: object, hooks: HandleHooks | SocketHooks | ServerHo
   define(object, kHooks, hooks)
 }
 
-/** Installs the hooks, once per environment. Undefined where sockets are not made like Node's. */
+/** Installs the hooks, once per environment. Returns undefined in a runtime whose sockets differ from Node's. */
 export function hook(): Set<Observer> | undefined {
   const internals = nodeInternals()
   if (internals === null) return undefined
@@ -82,7 +82,7 @@ export function hook(): Set<Observer> | undefined {
 type Any = any
 type Method = (this: Any, ...parameters: Any[]) => Any
 
-/** See `shared` for why this function uses nothing but its parameters. */
+/** See `shared` for why this function uses only its parameters. */
 function install(tcp: Any, NetSocket: Any, owner: symbol, key: symbol): Set<Observer> {
   const observers = new Set<Observer>()
   const hooksOn = (object: Any): Any => object?.[key]
@@ -92,7 +92,7 @@ function install(tcp: Any, NetSocket: Any, owner: symbol, key: symbol): Set<Obse
     // Without a prototype, so that a polluted one adds nothing.
     Object.defineProperty(prototype, name, Object.assign(Object.create(null), fields))
   }
-  /** TLS lies over its TCP handle; a forged handle may lie over itself. */
+  /** A TLS handle's parent is its TCP handle; a forged handle may be its own parent. */
   const tcpBelow = (top: Any): Any => {
     let handle = top
     for (let depth = 0; depth < 16 && handle?._parent; depth++) handle = handle._parent
@@ -129,7 +129,7 @@ function install(tcp: Any, NetSocket: Any, owner: symbol, key: symbol): Set<Obse
     return Reflect.apply(reset, this, parameters)
   })
 
-  // Agents, TLS and Node's own `keepAlive` option call this one, past any method of the socket.
+  // Agents, TLS and Node's own `keepAlive` option call this one directly, not the socket's method.
   override(tcp, 'setKeepAlive', function (...parameters) {
     const [enable, , interval, count] = parameters
     const explicit = interval !== undefined || count !== undefined
@@ -137,7 +137,7 @@ function install(tcp: Any, NetSocket: Any, owner: symbol, key: symbol): Set<Obse
     return Reflect.apply(setKeepAlive, this, parameters)
   })
 
-  // Node skips a call that changes nothing by its own record, which is not the kernel's.
+  // Node skips a call that changes nothing according to its own state, which may differ from the kernel's.
   const { setKeepAlive: setSocketKeepAlive } = NetSocket.prototype
   override(NetSocket.prototype, 'setKeepAlive', function (...parameters) {
     const result = Reflect.apply(setSocketKeepAlive, this, parameters)
@@ -162,8 +162,8 @@ function install(tcp: Any, NetSocket: Any, owner: symbol, key: symbol): Set<Obse
   }
   seeReading(tcp)
 
-  // Node calls this method for each handle that a socket gets, TLS sockets as well, whenever
-  // node:tls was loaded.
+  // Node calls this method for each handle that a socket gets, also for TLS sockets, no matter
+  // when node:tls was loaded.
   let seesTlsReading = false
   const { _undestroy: undestroy } = NetSocket.prototype
   override(NetSocket.prototype, '_undestroy', function _undestroy(...parameters) {
@@ -171,7 +171,7 @@ function install(tcp: Any, NetSocket: Any, owner: symbol, key: symbol): Set<Obse
     const handle = top?._parent ? tcpBelow(top) : undefined
     if (handle !== undefined && Object.getPrototypeOf(handle) === tcp) {
       hooksOn(handle)?.secured(this)
-      // Node says so of the handle for a first address only.
+      // With several addresses, Node sets it only on the first handle.
       handle[owner] ??= this
       if (!seesTlsReading) seeReading(Object.getPrototypeOf(top))
       seesTlsReading = true

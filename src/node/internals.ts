@@ -1,4 +1,4 @@
-/** How Node names what it hides: the prototype of its TCP handles, and whose a handle is. */
+/** Node's internals: the prototype of its TCP handles, and the owner of a handle. */
 import { Socket } from 'node:net'
 import { property } from '../errors.js'
 import { IS_NODE } from './descriptor.js'
@@ -7,14 +7,14 @@ import { IS_NODE } from './descriptor.js'
 export interface TcpHandle {
   readonly fd: number
   readonly bytesRead: number
-  /** Whether the socket over it wants to read. */
+  /** Whether the socket is being read. */
   readonly reading: boolean
   setKeepAlive(enable: boolean, ...delays: number[]): number
   close(callback?: () => void): void
   onconnection: (this: TcpHandle, error: number, client?: TcpHandle) => void
 }
 
-/** What this library puts on objects of Node's is not enumerable: it is no program's business. */
+/** Properties that this library adds to Node's objects are not enumerable, so that programs do not see them. */
 export function define(object: object, key: PropertyKey, value: unknown): void {
   Object.defineProperty(object, key, property({ value, writable: true, configurable: true }))
 }
@@ -22,19 +22,19 @@ export function define(object: object, key: PropertyKey, value: unknown): void {
 interface Internals {
   /** Node's TCP handles, and nothing else, have this prototype. */
   readonly prototype: TcpHandle
-  /** Under this key a handle names its socket or server. */
+  /** The key under which a handle refers to its socket or server. */
   readonly owner: symbol
 }
 
 let internals: Internals | null | undefined
 
-/** Null in a runtime whose sockets are not made like Node's. */
+/** Null in a runtime whose sockets differ from Node's. */
 export function nodeInternals(): Internals | null {
   if (internals === undefined) internals = discover()
   return internals
 }
 
-/** From a socket that is about to connect, and is destroyed before it does. */
+/** Reads them from a socket that is destroyed before it connects. */
 function discover(): Internals | null {
   if (!IS_NODE) return null
   const throwaway = new Socket()
@@ -46,7 +46,7 @@ function discover(): Internals | null {
   const owner = Object.getOwnPropertySymbols(handle).find(
     (key) => key.description === 'owner_symbol',
   )
-  // Node's own would open process.stderr, which a program may never want.
+  // Node's own `_destroy` would open process.stderr, which has side effects.
   const _destroy = (error: Error | null, done: (error: Error | null) => void): void => {
     Object.assign(throwaway, { connecting: false })
     handle.close()
@@ -64,7 +64,7 @@ export function rawHandle(socket: Socket): AnyHandle | null | undefined {
   return (socket as unknown as { _handle?: AnyHandle | null })._handle
 }
 
-/** The socket of a handle, under TLS over another socket that one. */
+/** The socket of a handle; for TLS over another socket, that other socket. */
 export function socketOf(handle: TcpHandle): Socket | undefined {
   const key = nodeInternals()?.owner
   const owner = key === undefined ? undefined : (handle as never as Record<symbol, unknown>)[key]

@@ -1,11 +1,11 @@
-/** Listeners, and what they accept. */
+/** Listeners, and the connections that they accept. */
 import type { Server, Socket } from 'node:net'
 import type { TcpHandle } from './internals.js'
 import { define, nodeInternals, socketOf } from './internals.js'
 
 /**
- * Calls back when the server's `listen` has come to a handle of whatever kind, before
- * a connection can come in and before `'listening'` is emitted.
+ * Calls `callback` when the server's `listen` has created a handle of any kind, before a
+ * connection can be accepted and before `'listening'` is emitted.
  */
 export function onListened(server: Server, callback: () => void): void {
   // Node calls this method for each listen, in all versions.
@@ -16,7 +16,7 @@ export function onListened(server: Server, callback: () => void): void {
   })
 }
 
-/** A listening server's handle; in a cluster worker it may be no TCP handle at all. */
+/** A listening server's handle; in a cluster worker it may not be a TCP handle. */
 export function listenerOf(server: Server): TcpHandle | null {
   return (server as unknown as { _handle?: TcpHandle | null })._handle ?? null
 }
@@ -27,8 +27,9 @@ export function isTcpHandle(handle: object): boolean {
 }
 
 /**
- * Sees each accepted handle before Node makes a socket of it (and before its own
- * `keepAlive` option is written), and the socket afterwards, with what the first gave back.
+ * Calls `accepting` with each accepted handle before Node creates a socket for it (and before
+ * Node writes its own `keepAlive` option), and `accepted` afterwards, with the socket and with what
+ * `accepting` returned.
  */
 export function onAccepting(
   listener: TcpHandle,

@@ -1,6 +1,6 @@
 /**
- * This library's part of the event loop: the end of connections that are not being read, and
- * timers that no test can replace. It is there only while something is watched or waits.
+ * This library's part of the event loop: it reports the end of connections that are not being
+ * read, and has timers that fake timers do not replace. It exists only while it is needed.
  */
 import { constants } from 'node:os'
 import { type Native, native } from '../native.js'
@@ -16,9 +16,9 @@ export interface Watched {
 export interface Watcher {
   /** Whether connections can be watched in this runtime. */
   readonly watches: boolean
-  /** Runs the task after so many milliseconds, or never once the function returned was called. It keeps no process alive. */
+  /** Runs the task after `ms` milliseconds; the returned function cancels it. Does not keep the process running. */
   after(ms: number, task: () => void): () => void
-  /** Returns the ticket, or the (negative) errno with which it is refused. */
+  /** Returns the ticket, or a (negative) errno if the kernel refuses. */
   watch(descriptor: number, watched: Watched): number
   unwatch(descriptor: number, watched: Watched): void
 }
@@ -32,15 +32,15 @@ export function watcher(): Watcher {
   return ours.watches ? ours : withoutLibuv
 }
 
-/** See `shared` for why this function uses nothing but its parameter. */
+/** See `shared` for why this function uses only its parameter. */
 function onLibuv(binding: Binding): Watcher {
   const IDLE_MS = 1000
-  /** By descriptor, which are small numbers. */
+  /** Indexed by descriptor: they are small numbers. */
   const watched: (Watched | undefined)[] = []
   let count = 0
   let lastTicket = 0
   let waiting: { readonly due: number; readonly task: () => void }[] = []
-  /** When the timer expires; -1 while tasks run, after which it is set anew. */
+  /** When the timer expires; -1 while tasks run, after which it is set again. */
   let expiry = Infinity
   let isOpen = false
 
@@ -64,7 +64,7 @@ function onLibuv(binding: Binding): Watcher {
     try {
       while (done < due.length) due[done++]?.task()
     } finally {
-      // Where one has thrown, the others have their turn all the same.
+      // If a task has thrown, the others still run, at the next expiry.
       for (; done < due.length; done++) waiting.push(due[done] as (typeof due)[0])
       expiry = Infinity
       let next = Infinity
@@ -91,7 +91,7 @@ function onLibuv(binding: Binding): Watcher {
       waiting.push(entry)
       setTimer(due)
       return () => {
-        // Its turn may have come already, after others.
+        // It may be due already, and wait for other tasks to finish.
         entry.task = () => {}
         waiting = waiting.filter((each) => each !== entry)
         if (waiting.length === 0 && count === 0) setTimer(binding.now() + IDLE_MS)
@@ -115,7 +115,7 @@ function onLibuv(binding: Binding): Watcher {
   }
 }
 
-/** Before a test can replace it. */
+/** Read at load, before a test can replace them. */
 const { setTimeout, clearTimeout } = globalThis
 
 const withoutLibuv: Watcher = {

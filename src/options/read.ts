@@ -1,4 +1,4 @@
-/** Options from a socket's descriptor. */
+/** Reads options from a socket's descriptor. */
 import { Socket } from 'node:net'
 import { invalidType, socketAdvice, socketClosed, socketNotConnected } from '../errors.js'
 import { native } from '../native.js'
@@ -7,7 +7,7 @@ import { handleOf, notTcp } from '../node/handle.js'
 import { OPTION_NAMES, type SocketOptionName } from './socket-options.js'
 import { refusalError } from './write.js'
 
-/** The open descriptor of a socket, at the moment of use: a remembered one is soon another socket's. */
+/** The open descriptor of a socket. It is not cached: after a close, the number is reused for another socket. */
 export function descriptorOf(socket: Socket, option: SocketOptionName): number {
   if (!(socket instanceof Socket)) {
     throw invalidType('the socket', 'a net.Socket', socket, socketAdvice(socket, true))
@@ -20,7 +20,7 @@ export function descriptorOf(socket: Socket, option: SocketOptionName): number {
   return descriptor
 }
 
-/** Bit n of `options` asks for option n; the answer is at index n, until the next call. */
+/** Bit n of `options` requests option n; the result is at index n, valid until the next call. */
 export function read(socket: Socket, options: number): Int32Array {
   const first = OPTION_NAMES[31 - Math.clz32(options & -options)] as SocketOptionName
   const descriptor = descriptorOf(socket, first)

@@ -11,24 +11,24 @@ import {
   warnOfUnit,
 } from './units.js'
 
-/** What `setKeepalive` takes. An absent field (or `undefined`) is left as it is. */
+/** The options of `setKeepalive`. Omitted (or `undefined`) fields are unchanged. */
 export interface KeepaliveOptions {
   /**
    * **Seconds** without any segment from the peer until the first probe is sent.
    * Kernel option TCP_KEEPIDLE, 1 to 32767; Linux' default is 7200 (two hours). Whole
-   * thousands from 10,000 on are refused: they are milliseconds by mistake.
+   * thousands from 10,000 on are refused, because they most likely are milliseconds.
    * @see tcp(7); RFC 9293 section 3.8.4
    */
   idle?: number | undefined
   /**
-   * **Seconds** between two probes that are not answered.
-   * Kernel option TCP_KEEPINTVL, 1 to 999; Linux' default is 75. The kernel takes
-   * more, which is refused: it is milliseconds by mistake.
+   * **Seconds** between two unanswered probes.
+   * Kernel option TCP_KEEPINTVL, 1 to 999; Linux' default is 75. The kernel accepts
+   * more, which is refused here, because it most likely is milliseconds.
    * @see tcp(7)
    */
   interval?: number | undefined
   /**
-   * How many **probes** go unanswered before the peer is given up with ETIMEDOUT.
+   * How many **probes** go unanswered before the kernel times out the connection (ETIMEDOUT).
    * Kernel option TCP_KEEPCNT, 1 to 127; Linux' default is 9. The kernel ignores
    * it on a socket that has a user timeout.
    * @see tcp(7)
@@ -43,13 +43,13 @@ export interface KeepaliveOptions {
 }
 
 /**
- * Checked numbers, as they cross into native code. A negative number leaves its option unchanged.
- * Nobody changes them any more, so that one object may serve many sockets.
+ * Checked numbers, as they are passed to native code. A negative number leaves its option unchanged.
+ * Immutable, so that many sockets can share one object.
  */
 export interface Settings {
   /** Milliseconds, once connected. */
   readonly userTimeout: number
-  /** Milliseconds: the host's own bound, given back. Another would shorten a connect; that is the sweep's to write. */
+  /** Milliseconds: always the host's default, to restore it. Only the sweep writes another, which would shorten a connect. */
   readonly rtoMax: number
   /** Seconds. */
   readonly idle: number
@@ -59,7 +59,7 @@ export interface Settings {
   readonly count: number
   /** 1 on, 0 off. */
   readonly keepalive: number
-  /** Milliseconds: the user timeout until the connection is established, where that differs. */
+  /** Milliseconds: the user timeout until the connection is established, if different. */
   readonly connectTimeout: number
   /** Milliseconds without an acknowledgement that the sweep allows; 0 ends the sweep. */
   readonly silence: number
@@ -67,10 +67,10 @@ export interface Settings {
   readonly locked: number
 }
 
-/** Leaves an option as it is. */
+/** Leaves an option unchanged. */
 export const LEAVE = -1
 
-/** Every option left alone. */
+/** Every option unchanged. */
 export const NO_VALUES: Settings = {
   userTimeout: LEAVE,
   rtoMax: LEAVE,
@@ -86,13 +86,13 @@ export const NO_VALUES: Settings = {
 /** Nothing set. */
 export const UNTOUCHED: Settings = { ...NO_VALUES }
 
-/** The values for a socket that has still to be connected: the user timeout is the connect's. */
+/** The values for a socket that is not connected yet: the user timeout is the connect's. */
 export function forConnect(settings: Settings): Settings {
   const { connectTimeout, userTimeout } = settings
   return {
     ...settings,
     userTimeout: connectTimeout >= 0 ? connectTimeout : userTimeout,
-    // A new socket has the host's.
+    // A new socket has the host's default.
     rtoMax: LEAVE,
   }
 }
@@ -102,7 +102,7 @@ const OFF: Settings = { ...NO_VALUES, keepalive: 0, locked: 1 }
 
 const FIELDS = ['idle', 'interval', 'count']
 
-/** Checks what `setKeepalive` was given. */
+/** Checks the argument of `setKeepalive`. */
 export function keepaliveSettings(options: unknown, call: Call = callOfSetter): Settings {
   if (options === true) return ON
   if (options === false) return OFF
@@ -112,18 +112,18 @@ export function keepaliveSettings(options: unknown, call: Call = callOfSetter): 
   for (const key of Object.keys(options)) {
     if (!FIELDS.includes(key)) throw unknownField(key, options as Record<string, unknown>, call)
   }
-  // Read once: an accessor may answer differently the next time.
+  // Read once: an accessor may return something else the next time.
   const { idle, interval, count } = unpolluted(options as Record<string, unknown>, FIELDS)
-  const given = { idle, interval, count }
+  const fields = { idle, interval, count }
   if (idle === undefined && interval === undefined && count === undefined) {
-    // A Map or a Boolean object would pass for an empty one.
+    // Otherwise a Map or a Boolean object would count as an empty object.
     if (Object.prototype.toString.call(options) !== '[object Object]') throw notOptions(options)
     return ON
   }
   const settings = {
     ...NO_VALUES,
-    idle: seconds('idle', given, call),
-    interval: seconds('interval', given, call),
+    idle: seconds('idle', fields, call),
+    interval: seconds('interval', fields, call),
     count: probes(count, call),
     keepalive: 1,
     locked: 1,
@@ -132,7 +132,7 @@ export function keepaliveSettings(options: unknown, call: Call = callOfSetter): 
   return settings
 }
 
-/** Checks what `setUserTimeout` was given. */
+/** Checks the argument of `setUserTimeout`. */
 export function userTimeoutSettings(ms: unknown): Settings {
   if (typeof ms !== 'number') {
     throw invalidType(
@@ -152,8 +152,8 @@ export function userTimeoutSettings(ms: unknown): Settings {
   if (ms > 0 && ms < 1000) {
     warnOfUnit(
       'userTimeout',
-      `a user timeout of ${ms} is ${ms} milliseconds: a live peer that is silent for ${ms / 1000} s ` +
-        `while data is outstanding is given up. If ${ms} seconds are meant, write ${ms * 1000}.`,
+      `a user timeout of ${ms} is ${ms} milliseconds: the kernel also times out a live peer that is ` +
+        `silent for ${ms / 1000} s while data is outstanding. For ${ms} seconds, write ${ms * 1000}.`,
     )
   }
   return { ...NO_VALUES, userTimeout: ms }
@@ -169,10 +169,10 @@ function notOptions(value: unknown): TypeError {
 
 function seconds(
   name: 'idle' | 'interval',
-  given: Record<'idle' | 'interval', unknown>,
+  fields: Record<'idle' | 'interval', unknown>,
   call: Call,
 ): number {
-  const value = given[name]
+  const value = fields[name]
   if (value === undefined) return LEAVE
   if (typeof value !== 'number') {
     throw invalidType(`options.${name}`, 'a number of seconds', value)
@@ -183,7 +183,7 @@ function seconds(
     `options.${name}`,
     secondsRange(name, value),
     value,
-    secondsAdvice(name, value, given, call),
+    secondsAdvice(name, value, fields, call),
   )
 }
 
@@ -210,6 +210,6 @@ function unknownField(key: string, options: Record<string, unknown>, call: Call)
     )
   }
   return invalidValue(
-    `options.${key} is a field of Node's own API, which counts in milliseconds. Here it is: ${callForNodeFields(options, call)}; the unit is seconds.`,
+    `options.${key} is a field of Node's own API, in milliseconds. Write ${callForNodeFields(options, call)}; the unit is seconds.`,
   )
 }

@@ -1,4 +1,4 @@
-/** The kernel's options, in the order in which they are written: `Option` of native/sockopt.h. */
+/** The kernel's options, in the order of writing: `Option` of native/sockopt.h. */
 
 export const USER_TIMEOUT = 0
 export const RTO_MAX = 1
@@ -26,9 +26,9 @@ export const OPTION_NAMES: readonly SocketOptionName[] = [
   'SO_KEEPALIVE',
 ]
 
-/** TCP_KEEPIDLE and TCP_KEEPINTVL end here (include/net/tcp.h, MAX_TCP_KEEPIDLE). */
+/** The maximum of TCP_KEEPIDLE and TCP_KEEPINTVL (include/net/tcp.h, MAX_TCP_KEEPIDLE). */
 export const MAX_SECONDS = 32767
-/** TCP_KEEPCNT ends here (include/net/tcp.h, MAX_TCP_KEEPCNT). */
+/** The maximum of TCP_KEEPCNT (include/net/tcp.h, MAX_TCP_KEEPCNT). */
 export const MAX_COUNT = 127
 /** TCP_USER_TIMEOUT is an int of milliseconds. */
 export const MAX_MILLISECONDS = 2147483647

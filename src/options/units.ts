@@ -1,4 +1,4 @@
-/** A number that most often means another unit, and what is said of it. */
+/** Numbers that are most likely in the wrong unit, and the advice for them. */
 import { MAX_SECONDS } from './socket-options.js'
 
 /** The call that takes keepalive options, or `true` or `false`, as an error shows it. */
@@ -6,15 +6,15 @@ export type Call = (options: string) => string
 
 export const callOfSetter: Call = (options) => `setKeepalive(socket, ${options})`
 
-/** Seconds. The kernel takes more, but whoever writes more means milliseconds. */
+/** Seconds. The kernel accepts more, but a larger number most likely is milliseconds. */
 export const MAX_INTERVAL = 999
 
-/** Seconds that the kernel takes, and that are refused as milliseconds by mistake. */
+/** Whether a number of seconds that the kernel accepts is refused, because it most likely is milliseconds. */
 export function isMistaken(name: 'idle' | 'interval', value: number): boolean {
   return name === 'interval' ? value > MAX_INTERVAL : value >= 10_000 && value % 1000 === 0
 }
 
-/** What is accepted, in words; about whole thousands only where it matters. */
+/** The accepted range as text; mentions whole thousands only if they are the problem. */
 export function secondsRange(name: 'idle' | 'interval', value: number): string {
   const most = name === 'interval' ? MAX_INTERVAL : MAX_SECONDS
   const rest =
@@ -39,7 +39,7 @@ export function secondsAdvice(
   return value === 0 ? `To turn keepalive off, call ${call('false')}.` : ''
 }
 
-/** What was written with the fields of Node's own API, written for ours. */
+/** The call of this library that corresponds to options with the names of Node's API. */
 export function callForNodeFields(options: Record<string, unknown>, call: Call): string {
   const { enable, keepAlive, initialDelay, keepAliveInitialDelay, interval, count } = options
   if ((enable ?? keepAlive) === false) return call('false')
@@ -48,13 +48,13 @@ export function callForNodeFields(options: Record<string, unknown>, call: Call):
   return ourCall({ idle, interval: inSeconds(interval), count }, call)
 }
 
-/** What was written by position, as for Node's `setKeepAlive(enable, initialDelay, interval, count)`, written for ours. */
+/** The call of this library that corresponds to Node's positional `setKeepAlive(enable, initialDelay, interval, count)`. */
 export function callForPositions(positions: readonly unknown[], call: Call): string {
   const [enable] = positions
   if (enable === false) return call('false')
   if (typeof enable === 'object') return call('{ idle: 60, interval: 10, count: 3 }')
   const [idle, interval, count] = enable === true ? positions.slice(1) : positions
-  // With 75 for an interval, 7200 is the seconds of tcp(7) too.
+  // If the interval is in seconds, such as 75, so is the idle time, such as 7200 (tcp(7)).
   const areSeconds = typeof interval === 'number' && interval < 1000
   const fields = { idle: areSeconds ? idle : inSeconds(idle), interval: inSeconds(interval), count }
   return ourCall(fields, call)
@@ -67,7 +67,7 @@ function ourCall(fields: Record<string, unknown>, call: Call): string {
   return call(written.length === 0 ? 'true' : `{ ${written.join(', ')} }`)
 }
 
-/** A number that has the other unit by all appearances; smaller ones are seconds. */
+/** A number of 1000 or more is taken as milliseconds; smaller ones are seconds. */
 function inSeconds(value: unknown): unknown {
   return typeof value === 'number' && value >= 1000 ? fromMilliseconds(value) : value
 }
@@ -82,13 +82,13 @@ export function warnOfIdle(idle: number): void {
   warnOfUnit(
     'idle',
     `idle: ${idle} is ${idle} seconds (${minutes} minutes) until the first probe. ` +
-      `If ${idle} milliseconds are meant, write { idle: ${fromMilliseconds(idle)} }.`,
+      `For ${idle} milliseconds, write { idle: ${fromMilliseconds(idle)} }.`,
   )
 }
 
 const warned = new Set<string>()
 
-/** Once per field: a value that is allowed, but that most often means another unit. */
+/** Warns, once per field, of a value that is allowed but most likely in the wrong unit. */
 export function warnOfUnit(field: string, message: string): void {
   if (warned.has(field)) return
   warned.add(field)

@@ -1,4 +1,4 @@
-/** Settings onto a descriptor: one crossing, and a refusal in the kernel's words. */
+/** Writes settings to a descriptor, in one call into native code; a refusal becomes an error. */
 import { getSystemErrorName } from 'node:util'
 import { SocketOptionError, unavailable } from '../errors.js'
 import { decodeRefusal, native } from '../native.js'
@@ -34,7 +34,7 @@ export function writeTo(descriptor: number, values: Settings): void {
   if (result !== 0) throw refusalError('setsockopt', result, integers)
 }
 
-/** The error for a refusal; the values written before it are what has changed. */
+/** The error for a refusal; the values written before it are its `changed`. */
 export function refusalError(
   syscall: 'setsockopt' | 'getsockopt',
   result: number,
@@ -43,7 +43,7 @@ export function refusalError(
   const { option, errno } = decodeRefusal(result)
   const name = OPTION_NAMES[option] as SocketOptionName
   const code = getSystemErrorName(errno)
-  // The binding's answer where the system has no such option at all.
+  // The binding's result if the system has no such option at all.
   if (code === 'ENOSYS')
     return unavailable(`${name} does not exist on this system (${process.platform}).`)
   const changed = OPTION_NAMES.filter((_, index) => index < option && (values[index] ?? LEAVE) >= 0)
@@ -59,7 +59,7 @@ function hintOf(code: string, name: SocketOptionName): string | undefined {
     : 'this kernel does not know the option for this kind of socket (an MPTCP socket has no user timeout)'
 }
 
-/** The option that a write of these settings begins with. */
+/** The first option that a write of these settings sets. */
 export function firstOption(settings: Settings): SocketOptionName {
   const { userTimeout, rtoMax, idle, interval, count } = settings
   const index = [userTimeout, rtoMax, idle, interval, count].findIndex((value) => value >= 0)

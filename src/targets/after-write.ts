@@ -1,4 +1,4 @@
-/** What follows when settings were written to a connection's descriptor. */
+/** What happens after settings have been written to a connection's descriptor. */
 import type { Socket } from 'node:net'
 import type { Connection, SetBy } from '../connection/connection.js'
 import { sweep } from '../connection/sweep.js'
@@ -9,15 +9,15 @@ import { touched } from '../options/merge.js'
 import { NO_VALUES, type Settings } from '../options/settings.js'
 import { write } from '../options/write.js'
 
-/** What to do where the kernel refuses and there is no caller to throw at. */
+/** Runs an action and handles a refusal, because no caller is left to catch it. */
 type Guard = (socket: Socket | undefined, action: () => void) => void
 
 /**
- * The connection has still to be established, and the user timeout that bounds that would end live
- * slow readers afterwards. The one for afterwards is set when Node begins to read, right after
+ * The connection is not established yet, and the user timeout that bounds the connect would
+ * disconnect slow readers afterwards. The later one is set when Node starts reading, right after
  * `'connect'`; on a socket that is paused by then, when the sweep, every half second, finds it
- * established. A live peer cannot have reached the former by then: it is 1800 ms at the least, and
- * is counted from data that goes unanswered after that.
+ * established. By then a live peer cannot have exceeded the first one: it is at least 1800 ms, and
+ * counts from unanswered data that is sent after `'connect'`.
  */
 export function connectBegan(
   connection: Connection,
@@ -39,7 +39,7 @@ export function connectBegan(
     boundConnect(connection, request, () => connection.settings.connectTimeout)
 }
 
-/** The user timeout ends a connect on Linux, but not in gVisor; elsewhere nothing does. */
+/** Bounds a connect. On Linux the user timeout does, but not in gVisor; elsewhere no option does. */
 export function boundConnect(
   connection: Connection,
   request: ConnectRequest,
@@ -57,15 +57,15 @@ export function logConnect({ handle, settings }: Connection, request: ConnectReq
   debug('descriptor %d to %s port %d: %o', handle.fd, address, port, touched(settings))
 }
 
-/** What follows from settings that were written to a connection's descriptor. */
+/** Locks, watches and sweeps a connection according to settings that were written to it. */
 export function takeEffect(connection: Connection, settings: Settings, by: SetBy): void {
   connection.add(settings, by)
   if (settings.silence > 0) sweep(connection)
 }
 
 /**
- * Settings that had to wait for a descriptor have no caller left to throw at: the
- * socket is destroyed with the refusal, once Node is done with what it is doing.
+ * For settings that had to wait for a descriptor, so that no caller is left to catch the error:
+ * destroys the socket with it on the next tick.
  */
 export function orDestroy(socket: Socket | undefined, action: () => void): void {
   try {

@@ -16,27 +16,27 @@ interface AgentMethods {
   createSocket(request: unknown, options: unknown, callback: Created): void
   createConnection(options: unknown, callback?: Created): unknown
   reuseSocket(socket: unknown, request: unknown): void
-  /** What the package agent-base asks its subclasses for: those that go through a proxy. */
+  /** The method that subclasses of the package agent-base implement: agents that use a proxy. */
   connect?(...args: unknown[]): unknown
 }
 
 interface AgentState {
   settings: Settings
-  /** How often the agent was set: equal settings are one object. */
+  /** How often the agent was set. Settings cannot be compared instead: equal ones are one object. */
   round: number
-  /** The round that each socket has got already, so that what it got itself since then stays. */
-  given: WeakMap<object, number>
+  /** The round that each socket was last set in, so that its own later settings are kept. */
+  applied: WeakMap<object, number>
 }
 
 const agents = new WeakMap<Agent, AgentState>()
 
 /**
- * Sets each socket that the agent opens from now on. Those in use are set at once, as
- * they may go to a waiting request without passing the pool; idle ones on their next use.
+ * Sets each socket that the agent opens from now on. Sockets in use are set at once, because
+ * they may go directly to a waiting request; idle ones are set on their next use.
  */
 export function applyToAgent(agent: Agent, settings: Settings): void {
   const known = agents.get(agent)
-  const state = known ?? { settings, round: 1, given: new WeakMap() }
+  const state = known ?? { settings, round: 1, applied: new WeakMap() }
   if (known === undefined) {
     agents.set(agent, state)
     overrideMethods(agent, state)
@@ -45,7 +45,7 @@ export function applyToAgent(agent: Agent, settings: Settings): void {
     known.round++
   }
   for (const sockets of Object.values(agent.sockets)) {
-    for (const socket of sockets ?? []) if (!socket.destroyed) give(state, socket)
+    for (const socket of sockets ?? []) if (!socket.destroyed) setOnce(state, socket)
   }
 }
 
@@ -53,19 +53,19 @@ function overrideMethods(agent: Agent, state: AgentState): void {
   const { createSocket, createConnection, reuseSocket, connect } = agent as unknown as AgentMethods
   override(agent, 'createSocket', (request, options, callback) => {
     const created: Created = (error, socket) => {
-      if (!error && socket !== undefined) give(state, socket)
+      if (!error && socket !== undefined) setOnce(state, socket)
       callback(error, socket)
     }
     Reflect.apply(createSocket, agent, [request, options, created])
   })
-  // A tunnel through a proxy is a socket only once it stands; its connect is seen here.
+  // A tunnel through a proxy becomes a socket only once it is established; its connect is seen here.
   override(agent, 'createConnection', (...args) => {
     const socket = opening(state, () => Reflect.apply(createConnection, agent, args))
-    if (socket instanceof Socket) give(state, socket)
+    if (socket instanceof Socket) setOnce(state, socket)
     return socket
   })
   override(agent, 'reuseSocket', (socket, request) => {
-    give(state, socket)
+    setOnce(state, socket)
     Reflect.apply(reuseSocket, agent, [socket, request])
   })
   if (typeof connect !== 'function') return
@@ -73,8 +73,8 @@ function overrideMethods(agent: Agent, state: AgentState): void {
 }
 
 /**
- * An agent that goes through a proxy opens a socket, asks the proxy, and has a connection only
- * when that has answered. What is opened in the meantime is set when the method returns.
+ * An agent that uses a proxy opens a socket, sends a request to the proxy, and has a connection
+ * only after the answer. The socket that the method opens is set when the method returns.
  */
 function opening(state: AgentState, method: () => unknown): unknown {
   let opened: Socket | undefined
@@ -84,9 +84,9 @@ function opening(state: AgentState, method: () => unknown): unknown {
   subscribe('net.client.socket', seen)
   try {
     const result = method()
-    // The first is the way to the proxy. Where a socket comes back, others are not the agent's.
+    // The first socket leads to the proxy. If a socket is returned, others are not the agent's.
     if (!(result instanceof Socket) && opened !== undefined && handleOf(opened)) {
-      give(state, opened)
+      setOnce(state, opened)
     }
     return result
   } finally {
@@ -94,17 +94,18 @@ function opening(state: AgentState, method: () => unknown): unknown {
   }
 }
 
-function give({ settings, round, given }: AgentState, socket: unknown): void {
+/** Sets a socket, unless it was set in this round already. */
+function setOnce({ settings, round, applied }: AgentState, socket: unknown): void {
   if (!(socket instanceof Socket)) {
     refuse(socket)
     return
   }
-  if (given.get(socket) === round) return
-  given.set(socket, round)
+  if (applied.get(socket) === round) return
+  applied.set(socket, round)
   orDestroy(socket, () => applyToSocket(socket, settings))
 }
 
-/** An agent's `createConnection` may give any stream; it has no TCP options. */
+/** An agent's `createConnection` may return any stream, which has no TCP options. */
 function refuse(stream: unknown): void {
   const { destroy } = stream as { destroy?: (error: Error) => void }
   const error = invalidType("the agent's socket", 'a net.Socket', stream)

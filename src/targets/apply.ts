@@ -1,4 +1,4 @@
-/** Settings onto a target: every target ends in sockets or in a listener. */
+/** Applies settings to a target: to its sockets, or to its listener. */
 import { EventEmitter } from 'node:events'
 import type { Agent } from 'node:http'
 import type { Http2Session } from 'node:http2'
@@ -12,11 +12,11 @@ import { applyToServer } from './server.js'
 import { applyToSocket } from './socket.js'
 
 /**
- * What can be set.
+ * What the setters accept.
  *
  * - a `net.Socket`, so a `tls.TLSSocket` too, connected or not;
- * - a `net.Server` (also http, https, tls, http2): what it accepts, or is handed by
- *   `server.emit('connection', socket)`, from then on;
+ * - a `net.Server` (also http, https, tls, http2): the connections that it accepts from then on,
+ *   or receives by `server.emit('connection', socket)`;
  * - an `http.Agent` or `https.Agent`: every socket that it opens or reuses;
  * - an `Http2Session`: the socket below it.
  */
@@ -38,7 +38,7 @@ export function apply(target: Target, settings: Settings): void {
   }
 }
 
-/** Loaded only here: a program that sets sockets alone needs no node:http. */
+/** Loads node:http only here: a program that sets only sockets does not need it. */
 function isAgent(target: unknown): target is Agent {
   return (
     typeof target === 'object' &&
@@ -47,7 +47,7 @@ function isAgent(target: unknown): target is Agent {
   )
 }
 
-/** Node exports no class to ask with `instanceof`. */
+/** By name, because Node does not export the classes. */
 function isHttp2Session(target: unknown): target is Http2Session {
   return (
     target instanceof EventEmitter &&
@@ -57,12 +57,12 @@ function isHttp2Session(target: unknown): target is Http2Session {
 }
 
 /**
- * The socket below a session. `session.socket` is a proxy that refuses to be
- * manipulated; a method that returns its receiver returns the socket itself.
+ * The socket below a session. `session.socket` is a proxy that restricts access; a method
+ * that returns its receiver returns the socket itself.
  */
 function socketOfSession(session: Http2Session): Socket {
   if (session.destroyed) throw socketClosed()
-  // The name of the class is all that is known: it may be another's.
+  // Only the name of the class was checked: it may be another class.
   const { socket: proxy } = session as { socket?: { off?: Http2Session['socket']['off'] } }
   const socket: unknown = proxy?.off?.('close', noListener)
   if (!(socket instanceof Socket)) throw socketClosed()

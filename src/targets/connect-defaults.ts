@@ -1,4 +1,4 @@
-/** Defaults for every socket that connects, where the program has set nothing on the socket itself. */
+/** Defaults for every socket that connects; the socket's own settings override them. */
 import type { Socket } from 'node:net'
 import { Connection } from '../connection/connection.js'
 import { debug } from '../debug.js'
@@ -19,18 +19,21 @@ export interface Defaults {
   reportRefusal(socket: Socket, error: unknown): void
 }
 
-/** Gives each socket that connects from now on these settings first. Returns the undo. */
+/**
+ * Sets the defaults on each socket that connects from now on, before its own settings.
+ * Returns a function that undoes it.
+ */
 export function observeConnects(defaults: Defaults): () => void {
   const observer: Observer = {
     connecting(handle, socket, request) {
-      const given = defaults.settingsFor(socket, request)
-      if (given === undefined) return
-      // Node's connect must not fail by what the program has not asked for.
+      const settings = defaults.settingsFor(socket, request)
+      if (settings === undefined) return
+      // Node's connect must not fail because of settings that the program did not make.
       orReport(defaults, socket, () => {
         if (NEEDS_CONNECTION) {
-          beginLate(defaults, socket, given)
-          boundConnect(Connection.at(handle, socket), request, () => given.connectTimeout)
-        } else begin(defaults, handle, socket, given, request)
+          beginLate(defaults, socket, settings)
+          boundConnect(Connection.at(handle, socket), request, () => settings.connectTimeout)
+        } else begin(defaults, handle, socket, settings, request)
       })
     },
   }
@@ -43,24 +46,24 @@ function begin(
   defaults: Defaults,
   handle: TcpHandle,
   socket: Socket,
-  given: Settings,
+  settings: Settings,
   request: ConnectRequest,
 ): void {
   try {
-    write(handle, forConnect(given))
+    write(handle, forConnect(settings))
   } catch (error) {
-    takeBackConnectTimeout(handle, given, error as Partial<SocketOptionError>)
+    resetConnectTimeout(handle, settings, error as Partial<SocketOptionError>)
     defaults.reportRefusal(socket, error)
     return
   }
   const connection = Connection.at(handle, socket)
-  takeEffect(connection, given, 'defaults')
+  takeEffect(connection, settings, 'defaults')
   connectBegan(connection, request, (_, action) => orReport(defaults, socket, action))
   logConnect(connection, request)
 }
 
-/** A connection that goes on without the defaults must not keep what bounded its connect. */
-function takeBackConnectTimeout(
+/** A connection that continues without the defaults must not keep their connect timeout. */
+function resetConnectTimeout(
   handle: TcpHandle,
   { connectTimeout }: Settings,
   { changed }: Partial<SocketOptionError>,
@@ -73,31 +76,31 @@ function takeBackConnectTimeout(
   }
 }
 
-/** The defaults of sockets that connect, where they can be set only when that is done: on Windows. */
+/** The defaults of connecting sockets that can be set only once they are connected: on Windows. */
 const late = new WeakMap<Socket, Settings>()
 
 /** One listener for all attempts of a socket. */
-function beginLate(defaults: Defaults, socket: Socket, given: Settings): void {
+function beginLate(defaults: Defaults, socket: Socket, settings: Settings): void {
   if (!late.has(socket)) socket.prependOnceListener('connect', () => setLate(defaults, socket))
-  late.set(socket, given)
+  late.set(socket, settings)
 }
 
 function setLate(defaults: Defaults, socket: Socket): void {
-  const given = late.get(socket)
+  const settings = late.get(socket)
   late.delete(socket)
   const handle = handleOf(socket)
-  if (given === undefined || !handle || openDescriptor(handle) < 0) return
+  if (settings === undefined || !handle || openDescriptor(handle) < 0) return
   orReport(defaults, socket, () => {
-    // What was set on this very socket may have been written before, or will be after this.
+    // The socket's own settings may have been written before this, or will be afterwards.
     const own = OwnSettings.of(socket)
-    write(handle, own === undefined ? given : merge(given, own))
+    write(handle, own === undefined ? settings : merge(settings, own))
     const connection = Connection.at(handle, socket)
-    takeEffect(connection, given, 'defaults')
+    takeEffect(connection, settings, 'defaults')
     if (own !== undefined) takeEffect(connection, own, 'a setter')
   })
 }
 
-/** A refusal of what nobody asked for this socket never ends its connection. */
+/** Reports a refusal of defaults, which must never end a connection. */
 function orReport(defaults: Defaults, socket: Socket, action: () => void): void {
   try {
     action()

@@ -1,4 +1,4 @@
-/** Sockets that a server is handed without having accepted them: `server.emit('connection', socket)`. */
+/** Sockets that a server receives without accepting them: `server.emit('connection', socket)`. */
 import { type Server, Socket } from 'node:net'
 import { Connection, type SetBy } from '../connection/connection.js'
 import { openDescriptor } from '../node/descriptor.js'
@@ -11,54 +11,54 @@ import { orDestroy, takeEffect } from './after-write.js'
 import { OwnSettings } from './own-settings.js'
 import { applyToSocket } from './socket.js'
 
-/** What a server gives to its connections. */
-interface Giving {
+/** The settings of a server's connections. */
+interface ServerSettings {
   readonly own: Settings | undefined
   readonly defaults: Settings | undefined
 }
 
 /**
- * Node calls the same method for what the server has accepted, so nothing is missed; a listener
- * could be removed.
+ * Overrides `emit`, which Node also calls for accepted connections. A listener could be removed
+ * by the program.
  */
 export function seeEmitted(
   server: Server,
-  giving: Giving,
+  settings: ServerSettings,
   reportRefusal: (socket: Socket, error: unknown) => void,
 ): void {
   const own = Object.hasOwn(server, 'emit') ? server.emit : undefined
   define(server, 'emit', function emit(this: Server, ...args: unknown[]): boolean {
     const [event, socket] = args
     if (event === 'connection' && socket instanceof Socket && acceptedBy(socket) !== server) {
-      give(socket, giving, reportRefusal)
+      setEmitted(socket, settings, reportRefusal)
     }
-    // The prototype's may be replaced at any time.
+    // Read at each call: the prototype's method may be replaced at any time.
     return Reflect.apply(own ?? Object.getPrototypeOf(server).emit, this, args)
   })
 }
 
-/** Node's own note; it is gone when the socket is destroyed. */
+/** Node's own field, which is cleared when the socket is destroyed. */
 function acceptedBy(socket: Socket): unknown {
   return (socket as unknown as { _server?: unknown })._server
 }
 
-function give(
+function setEmitted(
   socket: Socket,
-  { own, defaults }: Giving,
+  { own, defaults }: ServerSettings,
   reportRefusal: (socket: Socket, error: unknown) => void,
 ): void {
   if (own === undefined && defaults === undefined) return
   const handle = socket.destroyed ? undefined : handleOf(socket)
-  // A pipe or a stream has no TCP options, and Node takes it all the same.
+  // Node also accepts pipes and streams here, which have no TCP options.
   if (!handle) return
-  // What was set on the socket itself stays.
+  // Settings on the socket itself are kept.
   const below = socketOf(handle)
   const before = [below, socket].reduce(
     (all, each) => merge(all, (each && OwnSettings.of(each)) ?? UNTOUCHED),
     UNTOUCHED,
   )
   if (socket.connecting) {
-    // The defaults of what connects are others.
+    // A connecting socket has other defaults.
     if (own !== undefined) orDestroy(socket, () => applyToSocket(socket, without(own, before)))
     return
   }
@@ -77,7 +77,7 @@ function give(
   try {
     if (own !== undefined) set(without(own, before), 'a setter')
   } catch (error) {
-    // Under TLS the connection names the TLSSocket by then.
+    // On the next tick, `connection.socket` is the TLSSocket under TLS.
     process.nextTick(() => connection.socket?.destroy(error as Error))
   }
 }

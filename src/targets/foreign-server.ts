@@ -1,4 +1,4 @@
-/** Servers of a runtime whose listeners are not Node's: Bun, Deno. */
+/** Servers of a runtime with other listeners than Node's: Bun, Deno. */
 import type { Server, Socket } from 'node:net'
 import { serverNotOnPort } from '../errors.js'
 import { merge } from '../options/merge.js'
@@ -9,7 +9,7 @@ import { applyToSocket } from './socket.js'
 
 const servers = new WeakMap<Server, Settings>()
 
-/** Sets each connection in the event that hands it to the program. */
+/** Sets each connection in the server's `'connection'` event. */
 export function applyToForeignServer(server: Server, settings: Settings): void {
   refusePath(server, settings)
   const earlier = servers.get(server)
@@ -20,7 +20,7 @@ export function applyToForeignServer(server: Server, settings: Settings): void {
     orDestroy(socket, () => applyToSocket(socket, settingsNow()))
   }
   server.prependListener('connection', accepted)
-  // Not every runtime emits 'connection' for the one below as well.
+  // Not every runtime emits 'connection' for the socket below TLS as well.
   server.prependListener('secureConnection', accepted)
   server.on('listening', () => {
     try {

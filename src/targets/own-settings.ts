@@ -1,4 +1,4 @@
-/** What was set on a socket itself: for the descriptor that does not exist yet, and for each further one. */
+/** The own settings of a socket: for a descriptor that does not exist yet, and for each later one. */
 import type { Socket } from 'node:net'
 import { Connection } from '../connection/connection.js'
 import { NEEDS_CONNECTION } from '../node/descriptor.js'
@@ -17,7 +17,7 @@ export class OwnSettings implements SocketHooks {
     return hooksOf<OwnSettings>(socket)?.settings
   }
 
-  /** Whether they are the first. */
+  /** Returns whether these are the socket's first settings. */
   static add(socket: Socket, settings: Settings): boolean {
     const known = hooksOf<OwnSettings>(socket)
     const own = known ?? new OwnSettings()

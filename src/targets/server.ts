@@ -13,21 +13,21 @@ import { type Settings, UNTOUCHED } from '../options/settings.js'
 import { firstOption, write } from '../options/write.js'
 import { seeEmitted } from './emit-connection.js'
 
-/** What was set on a server, for as long as it lives, whether it listens or not. */
+/** The settings of a server, kept while the server exists, whether it listens or not. */
 interface ServerState extends ServerHooks {
-  /** What was set on this very server; nothing where it has the defaults only. */
+  /** The server's own settings; `undefined` if it only has defaults. */
   own: Settings | undefined
-  /** The defaults, where it has begun to listen with some. */
+  /** The defaults, if it started listening with some. */
   defaults: Settings | undefined
-  /** Both. */
+  /** Both, merged. */
   settings: Settings
-  /** The handle whose connections are seen. */
+  /** The handle whose accepted connections are seen. */
   listener: TcpHandle | undefined
-  /** Whether accepted connections have the listener's options already. */
+  /** Whether accepted connections inherit the listener's options. */
   inherits: boolean
-  /** How many connections to come are older than the listener's options, and have not inherited them. */
+  /** How many connections in the accept queue are older than the listener's options, and have not inherited them. */
   older: number
-  /** Why this server must not listen. */
+  /** The refusal because of which this server must not listen. */
   refusal: unknown
 }
 
@@ -62,7 +62,7 @@ function newState(): ServerState {
     older: 0,
     refusal: undefined,
     listening(handle) {
-      // The defaults come first: here there were none.
+      // Defaults are applied before this. A different handle means that there are none.
       if (this.listener !== handle) this.defaults = undefined
       combine(this)
       if (this.own !== undefined) tryAdopt(handle, this, this.own)
@@ -82,7 +82,7 @@ function combine(state: ServerState): void {
   else state.settings = merge(defaults, own)
 }
 
-/** What every server of this environment gets, where nobody has set the server itself. */
+/** The defaults for every server of this environment; a server's own settings override them. */
 export interface ServerDefaults {
   settingsFor(): Settings | undefined
   reportRefusal(target: Server | Socket, error: unknown): void
@@ -90,9 +90,12 @@ export interface ServerDefaults {
 
 let forServers: ServerDefaults | undefined
 
-/** Gives each server that begins to listen from now on these settings first. Returns the undo. */
-export function observeListens(given: ServerDefaults): () => void {
-  forServers = given
+/**
+ * Sets the defaults on each server that starts listening from now on, before its own settings.
+ * Returns a function that undoes it.
+ */
+export function observeListens(defaults: ServerDefaults): () => void {
+  forServers = defaults
   const observer: Observer = {
     listening: applyDefaults,
   }
@@ -114,16 +117,16 @@ export function observeListens(given: ServerDefaults): () => void {
 const LISTENED = 'tracing:net.server.listen:asyncEnd'
 
 function applyDefaults(handle: TcpHandle, server: Server): void {
-  const given = forServers?.settingsFor()
+  const defaults = forServers?.settingsFor()
   const state = stateOf(server) ?? newState()
-  // Two copies of this package: the later wins, field by field.
+  // With two copies of this package, the later one overrides the earlier one, field by field.
   if (state.listener !== handle) state.defaults = undefined
   try {
-    if (given !== undefined) {
-      adoptListener(handle, state, given)
-      state.defaults = merge(state.defaults ?? UNTOUCHED, given)
+    if (defaults !== undefined) {
+      adoptListener(handle, state, defaults)
+      state.defaults = merge(state.defaults ?? UNTOUCHED, defaults)
       hangState(server, state)
-      debug('a listener: %o', touched(given))
+      debug('a listener: %o', touched(defaults))
     }
   } catch (error) {
     forServers?.reportRefusal(server, error)
@@ -139,11 +142,11 @@ function tryAdopt(handle: TcpHandle, state: ServerState, own: Settings): void {
   }
 }
 
-/** A refusal has nobody left to throw at: it is the server's `'error'`, and it does not listen. */
+/** After a refusal no caller is left to catch the error: closes the server and emits `'error'`. */
 function listened(server: Server, state: ServerState): void {
   const handle = listenerOf(server)
   if (handle === null) return
-  // What the hook cannot see: a path, and a cluster worker's stand-in.
+  // The hook does not see a path, or a cluster worker's stand-in.
   if (handle !== state.listener && state.refusal === undefined) {
     tryAdopt(handle, state, state.own ?? UNTOUCHED)
   }
@@ -178,23 +181,23 @@ function isStandIn(handle: TcpHandle): boolean {
   return handle.constructor === Object && 'getsockname' in handle
 }
 
-/** The backlog that Node asks for: what is taken for the queue where the system does not tell. */
+/** Node's default backlog: assumed as the queue's length if the system does not report it. */
 const NODE_BACKLOG = 511
 
-/** How many connections wait to be accepted: tcp_get_info() tells it as a listener's tcpi_unacked. */
+/** How many connections wait to be accepted: tcp_get_info() reports it as a listener's tcpi_unacked. */
 function acceptQueue(listener: TcpHandle): number {
   const { tcpInfo, fields } = native()
-  const told = has('tcpInfo') && tcpInfo(listener.fd) >= 0
-  return told ? (fields[TCP_INFO.unacknowledged] as number) : NODE_BACKLOG
+  const isKnown = has('tcpInfo') && tcpInfo(listener.fd) >= 0
+  return isKnown ? (fields[TCP_INFO.unacknowledged] as number) : NODE_BACKLOG
 }
 
 interface Refusal {
   error: Error
-  /** Whether somebody asked for what was refused: defaults never end a connection. */
+  /** Whether own settings were refused, which ends the connection. Defaults never do. */
   fatal: boolean
 }
 
-/** Before Node makes a socket of the handle; gives back the kernel's refusal, if there is one. */
+/** Runs before Node creates a socket for the handle. Returns the kernel's refusal, if any. */
 function accepting(client: TcpHandle, state: ServerState): Refusal | undefined {
   let { settings } = state
   let refusal: Refusal | undefined
@@ -212,7 +215,7 @@ function accepting(client: TcpHandle, state: ServerState): Refusal | undefined {
   return refusal
 }
 
-/** Whether the next connection has the listener's options already. */
+/** Whether the next connection has inherited the listener's options. */
 function inherited(state: ServerState): boolean {
   if (!state.inherits) return false
   if (state.older === 0) return true
@@ -229,7 +232,7 @@ function tryWrite(client: TcpHandle, settings: Settings, fatal: boolean): Refusa
   }
 }
 
-/** Under TLS the connection names the TLSSocket by now. */
+/** Runs once Node has created the socket; under TLS, `connection.socket` is then the TLSSocket. */
 function accepted(client: TcpHandle, socket: Socket, refusal: Refusal | undefined): void {
   if (refusal?.fatal === false) forServers?.reportRefusal(socket, refusal.error)
   const connection = Connection.of(client)
@@ -240,6 +243,6 @@ function accepted(client: TcpHandle, socket: Socket, refusal: Refusal | undefine
     process.nextTick(() => owner.destroy(refusal.error))
     return
   }
-  // It is locked since before the program's own 'connection' listeners.
+  // It was locked in `accepting`, before the program's own 'connection' listeners.
   if (connection.settings.silence > 0) sweep(connection)
 }

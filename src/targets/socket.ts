@@ -10,7 +10,7 @@ import { firstOption, writeTo } from '../options/write.js'
 import { connectBegan, orDestroy, takeEffect } from './after-write.js'
 import { OwnSettings } from './own-settings.js'
 
-/** Sets a socket now, or the moment it has a descriptor. */
+/** Sets a socket now, or as soon as it has a descriptor. */
 export function applyToSocket(socket: Socket, settings: Settings): void {
   if (socket.destroyed) throw socketClosed()
   const handle = handleOf(socket)
@@ -24,13 +24,13 @@ export function applyToSocket(socket: Socket, settings: Settings): void {
   writeTo(descriptor, connecting ? forConnect(settings) : settings)
   OwnSettings.add(socket, settings)
   const connection = Connection.at(handle, socket)
-  // In a server's 'connection' event the connection does not name its socket yet.
+  // In a server's 'connection' event the connection has no socket yet.
   connection.socket ??= unproxied(socket)
   takeEffect(connection, settings, 'a setter')
   if (socket.connecting) connectBegan(connection, undefined, orDestroy)
 }
 
-/** The descriptor, asked for once; negative where the settings have to wait for it. */
+/** The descriptor, read once; negative if the settings must wait for it. */
 function descriptorToSet(socket: Socket, handle: TcpHandle): number {
   return NEEDS_CONNECTION ? connectedDescriptor(socket, handle) : handle.fd
 }
@@ -38,9 +38,9 @@ function descriptorToSet(socket: Socket, handle: TcpHandle): number {
 function connectedDescriptor(socket: Socket, handle: TcpHandle): number {
   if (socket.connecting) return -1
   const descriptor = openDescriptor(handle)
-  // There will be no other event to wait for.
+  // No later event will provide one.
   if (descriptor < 0) {
-    throw unavailable('The descriptor of this socket cannot be had in this runtime.')
+    throw unavailable('The descriptor of this socket is not available in this runtime.')
   }
   return descriptor
 }
@@ -57,17 +57,17 @@ function applyLater(
     return
   }
   if (handle === null) {
-    // Where it goes is not known yet, and a path has no TCP connect that the hook could see.
+    // The destination is not known yet, and the hook does not see a connect to a path.
     if (isFirst) socket.prependOnceListener('connect', refuseUnlessTcp)
     return
   }
-  // TLS over a socket that is connecting: the handle is that socket's, so is the connect.
+  // TLS over a connecting socket: the handle and the connect belong to that socket.
   Connection.at(handle, socket)
   const connects = socketOf(handle)
   if (connects !== undefined && connects !== socket) OwnSettings.add(connects, settings)
 }
 
-/** Where nothing can be set before, and so nothing bounds the connect. */
+/** In a runtime where nothing can be set earlier, so that nothing bounds the connect. */
 function applyOwn(this: Socket): void {
   orDestroy(this, () => applyToSocket(this, OwnSettings.of(this) ?? UNTOUCHED))
 }
