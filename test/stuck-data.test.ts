@@ -49,10 +49,9 @@ describe.skipIf(withoutOwnNetwork !== '')(`stuck data${withoutOwnNetwork}`, () =
   })
 
   // Before Linux 6.15 six retransmissions must go unanswered, which takes minutes.
-  test.concurrent.skipIf(systemDefaults().rtoMax === undefined)(
-    'a peer that answers no more is ended',
-    async () => {
+  test
+    .skipIf(systemDefaults().rtoMax === undefined)
+    .concurrent('a peer that answers no more is ended', async () => {
       expect(await fate('6-99', 0, 8000)).toBe('read ETIMEDOUT')
-    },
-  )
+    })
 })
