@@ -1,6 +1,7 @@
 // What a gateway pays for setDeadPeerTimeout(server, ms): npm run lab -- gateway
 //   --quick       1,000 connections for a few seconds; nothing is written
 //   --only NAMES  of: time, slow, deaths, memory, kernel; nothing is written
+//   --connections 1000,9500  for time; nothing is written
 //
 // Two servers at a time, one with the library and one without, each with as many connections
 // from a process of its own, are measured over the same seconds: what other processes do to the
@@ -220,14 +221,19 @@ async function kernel({ count }) {
 }
 
 const { values } = parseArgs({
-  options: { quick: { type: 'boolean' }, only: { type: 'string' } },
+  options: {
+    quick: { type: 'boolean' },
+    only: { type: 'string' },
+    connections: { type: 'string' },
+  },
 })
 
 async function main() {
   execFileSync('ip', ['link', 'set', 'lo', 'up'])
-  const { quick, only } = values
+  const { quick, only, connections } = values
   const wanted = (part) => only === undefined || only.split(',').includes(part)
-  const counts = quick ? [1000] : [1000, 5000, 9500, 19_000]
+  const chosen = connections?.split(',').map(Number)
+  const counts = chosen ?? (quick ? [1000] : [1000, 5000, 9500, 19_000])
   const times = [10_000, 60_000, ...(quick ? [] : [300_000])]
   const atLeast = quick ? 4000 : 18_000
   const count = quick ? 1000 : 9500
@@ -262,6 +268,7 @@ async function main() {
     ...texts,
   ].join('\n\n')
   console.log(text)
-  if (!quick && only === undefined) writePart('docs/scale.md', 'gateway', text)
+  if (!quick && only === undefined && chosen === undefined)
+    writePart('docs/scale.md', 'gateway', text)
 }
 if (insideNamespace()) await main()
