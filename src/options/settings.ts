@@ -102,6 +102,11 @@ const OFF: Settings = { ...NO_VALUES, keepalive: 0, locked: 1 }
 
 const FIELDS = ['idle', 'interval', 'count']
 
+/** Whether a field that is absent from an object may be found on its prototype. */
+function isPolluted(): boolean {
+  return 'idle' in Object.prototype || 'interval' in Object.prototype || 'count' in Object.prototype
+}
+
 /** Checks the argument of `setKeepalive`. */
 export function keepaliveSettings(options: unknown, call: Call = callOfSetter): Settings {
   if (options === true) return ON
@@ -109,11 +114,14 @@ export function keepaliveSettings(options: unknown, call: Call = callOfSetter): 
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw notOptions(options)
   }
-  for (const key of Object.keys(options)) {
-    if (!FIELDS.includes(key)) throw unknownField(key, options as Record<string, unknown>, call)
+  for (const key in options) {
+    if (key === 'idle' || key === 'interval' || key === 'count') continue
+    if (Object.hasOwn(options, key))
+      throw unknownField(key, options as Record<string, unknown>, call)
   }
   // Read once: an accessor may return something else the next time.
-  const { idle, interval, count } = unpolluted(options as Record<string, unknown>, FIELDS)
+  const own = options as Record<string, unknown>
+  const { idle, interval, count } = isPolluted() ? unpolluted(own, FIELDS) : own
   const fields = { idle, interval, count }
   if (idle === undefined && interval === undefined && count === undefined) {
     // Otherwise a Map or a Boolean object would count as an empty object.
