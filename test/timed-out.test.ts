@@ -11,7 +11,7 @@ interface Row {
   event: string
   concluded: boolean
   code: string
-  ended: object
+  ended: { retransmits: number; probes: number }
 }
 
 describe.skipIf(withoutOwnNetwork !== '')(`real connections${withoutOwnNetwork}`, () => {
@@ -19,7 +19,11 @@ describe.skipIf(withoutOwnNetwork !== '')(`real connections${withoutOwnNetwork}`
     const file = join(__dirname, 'support', 'ended-connections.mjs')
     const { stdout, stderr } = await run(['unshare', ...ownNetwork, process.execPath, file])
     expect(stderr).toBe('')
-    const rows = JSON.parse(stdout) as Row[]
+    // On a busy machine the network may be changed too late: then another probe was answered.
+    const rows = (JSON.parse(stdout) as Row[]).filter(
+      ({ event, ended }) =>
+        !event.startsWith('the second') || ended.retransmits + ended.probes <= 2,
+    )
     expect(rows.length).toBeGreaterThan(25)
     for (const row of rows) {
       const silent = row.event === 'the peer is silent'
