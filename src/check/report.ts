@@ -79,7 +79,7 @@ export class Report {
     )
     if (results.some((result) => !isSoon(result)))
       this.#line(
-        'Those that are "still alive" have a dead peer as well: that is what a program without these settings waits for.',
+        'Those without an error have a dead peer as well: that is what a program without these settings waits for.',
       )
   }
 
@@ -102,11 +102,11 @@ export class Report {
     }
     if (over && isSoon(result))
       return this.#cells([...cells, 'none', this.#paint('red', 'no error came')])
-    const alive = over ? `still alive after ${duration(elapsed)}` : 'alive, it seems'
+    const text = over ? `no error after ${duration(elapsed)}` : 'no error yet'
     return this.#cells([
       ...cells,
       over ? '' : duration(elapsed),
-      this.#paint(over ? 'yellow' : 'dim', alive),
+      this.#paint(over ? 'yellow' : 'dim', text),
     ])
   }
 
