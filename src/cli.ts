@@ -17,7 +17,7 @@ const HELP = `Usage: tcp-keepalive <command>
 const CHECK_HELP = `Usage: tcp-keepalive check
 
 Unplugs real connections on this machine, so that their peers go silent, and shows when
-each becomes an error. Takes about ten seconds and needs no privileges. If this system
+each becomes an error. Takes about six seconds and needs no privileges. If this system
 cannot unplug a connection (gVisor, qemu-user), it shows only an unanswered connect.
 
 Exit status: 0 if all times are as predicted; 1 if one is not; 2 if it cannot run here.
