@@ -1,14 +1,16 @@
 #!/usr/bin/env node
 /**
- * `npm run test:clients`: real drivers against real servers, with tcp-keepalive/register
- * alone, through each driver's own door, and without this library. Linux only.
+ * `npm run test:clients [-- FAMILY ...]`: real drivers against real servers, with tcp-keepalive/register
+ * alone, through each driver's own option, and without this library. A family is a file of
+ * drivers/. Linux only.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { planDeadPeerTimeout } from '../../dist/index.js'
-import { missing, startServers } from './servers.mjs'
+import { missing, SERVERS, startServers } from './servers.mjs'
 
 const here = dirname(fileURLToPath(import.meta.url))
 const register = join(here, '..', '..', 'dist', 'register.js')
@@ -18,7 +20,23 @@ const LIMIT = MS + 1000
 /** Longer than the dead-peer time, or it would show nothing. */
 const LOAD = LIMIT + 1000
 
-const absent = missing()
+const families = readdirSync(join(here, 'drivers')).map((file) => file.replace('.mjs', ''))
+const asked = process.argv.slice(2)
+const unknown = asked.find((name) => !families.includes(name))
+if (unknown !== undefined) {
+  process.stderr.write(`test:clients: no family "${unknown}". There are: ${families.join(', ')}\n`)
+  process.exit(1)
+}
+const chosen = asked.length > 0 ? asked : families
+
+/** The servers that the chosen drivers need; those that Node itself is are not among them. */
+const needed = new Set()
+for (const family of chosen) {
+  const { drivers } = await import(`./drivers/${family}.mjs`)
+  for (const { server } of Object.values(drivers)) if (server in SERVERS) needed.add(server)
+}
+
+const absent = missing(needed)
 if (absent.length > 0) {
   process.stderr.write(
     `test:clients: these servers are missing: ${absent.join(', ')}. As root:\n` +
@@ -27,19 +45,19 @@ if (absent.length > 0) {
   process.exit(1)
 }
 
-async function runWay(way, ports) {
+async function runFamily(family, way, ports) {
   const required = way === 'register' ? ['--require', register] : []
-  const options = { way, ms: MS, wait: LIMIT + 1500, load: LOAD, ports }
+  const options = { family, way, ms: MS, wait: LIMIT + 1500, load: LOAD, ports }
   const child = spawn(
     process.execPath,
-    [...required, join(here, 'one.mjs'), JSON.stringify(options)],
+    [...required, join(here, 'family.mjs'), JSON.stringify(options)],
     {
       env: {
         ...process.env,
         ...(way === 'register' && { TCP_KEEPALIVE_DEAD_PEER_MS: String(MS) }),
       },
       stdio: ['ignore', 'pipe', 'inherit'],
-      timeout: 60_000,
+      timeout: 120_000,
       killSignal: 'SIGKILL',
     },
   )
@@ -48,7 +66,7 @@ async function runWay(way, ports) {
     stdout += text
   })
   const [code, signal] = await once(child, 'close')
-  if (code !== 0) throw new Error(`the drivers (${way}) ended with ${signal ?? code}`)
+  if (code !== 0) throw new Error(`the drivers of ${family} (${way}) ended with ${signal ?? code}`)
   return JSON.parse(stdout)
 }
 
@@ -72,11 +90,11 @@ function checkSet(name, way, { options = [], optionsAfter = [], load, flight, qu
     load.queries > 0 && load.connections > 0 && load.gone.length === 0,
     load,
   )
-  const told = (died) =>
+  const reported = (died) =>
     died?.length > 0 && died.every(({ after, deadPeer }) => after <= LIMIT && deadPeer)
-  check(name, way, 'in flight, the sockets', told(flight.died), flight)
+  check(name, way, 'in flight, the sockets', reported(flight.died), flight)
   check(name, way, 'in flight, the promise', flight.outcome?.after <= LIMIT, flight)
-  check(name, way, 'idle, the sockets', told(quiet.died), quiet)
+  check(name, way, 'idle, the sockets', reported(quiet.died), quiet)
   check(name, way, 'idle, the next query is not stuck', quiet.next !== undefined, quiet)
 }
 
@@ -98,52 +116,72 @@ function checkUnset(name, { options = [], load, flight, quiet }) {
   check(name, way, 'idle, it hangs', hangs, quiet)
 }
 
+/** A story ends as its driver says; without the library it must not end by itself. */
+function checkStory(name, way, { story, expects }) {
+  const expected = way === 'without' ? 'stuck' : expects
+  const { outcome } = story
+  const words = outcome === undefined ? 'stuck' : outcome.resolved ? outcome.value : 'rejects'
+  check(
+    name,
+    way,
+    `${expected} was expected`,
+    story.failed === undefined && words === expected,
+    story,
+  )
+}
+
 const seconds = (ms) => (ms === undefined ? '—' : `${(ms / 1000).toFixed(1)} s`)
-const outcome = (result) =>
+const outcomeOf = (result) =>
   result === undefined ? 'stuck' : result.resolved ? 'resolves' : `rejects, ${result.error}`
 const asDeadPeer = (result) =>
   result === undefined || result.resolved ? '' : result.deadPeer ? 'yes' : 'no'
 
+async function tryFamily(family, ports) {
+  const ways = {}
+  for (const way of ['register', 'option', 'without']) {
+    ways[way] = await runFamily(family, way, ports)
+    for (const [name, result] of Object.entries(ways[way].results)) {
+      if (result.expects !== undefined) checkStory(name, way, result)
+      else if (way === 'without') checkUnset(name, result)
+      else checkSet(name, way, result)
+    }
+    const { uncaught } = ways[way]
+    check(family, way, 'no uncaught exception', uncaught.length === 0, uncaught)
+  }
+  process.stdout.write(`\n${family}\n\n${HEAD}`)
+  for (const name of Object.keys(ways.without.results)) {
+    for (const way of Object.keys(ways)) {
+      const result = ways[way].results[name]
+      if (result !== undefined) process.stdout.write(`${row(name, way, result)}\n`)
+    }
+  }
+}
+
+const HEAD =
+  '| driver | way | in flight | the promise | isDeadPeerError | idle | the next query | the driver emits | queries under load |\n|---|---|---|---|---|---|---|---|---|\n'
+
+function row(name, way, result) {
+  if (result.expects !== undefined) {
+    const { outcome } = result.story
+    const words = outcome?.resolved ? outcome.value : outcomeOf(outcome)
+    return `| ${name} | ${way} | ${seconds(outcome?.after)} | ${words} | ${asDeadPeer(outcome)} |`
+  }
+  if (result.load === undefined) {
+    const [first] = result.options
+    return `| ${name} | ${way} | the options alone: ${JSON.stringify(first)} |`
+  }
+  const { load, flight, quiet } = result
+  const emitted = [...new Set([...(flight.emitted ?? []), ...(quiet.emitted ?? [])])].join('; ')
+  return `| ${name} | ${way} | ${seconds(flight.outcome?.after)} | ${outcomeOf(flight.outcome)} | ${asDeadPeer(flight.outcome)} | ${seconds(quiet.died?.[0]?.after)} | ${outcomeOf(quiet.next)} | ${emitted} | ${load.queries} |`
+}
+
 const start = Date.now()
-const { ports, stop } = await startServers()
+const { ports, stop } = await startServers(needed)
 try {
   process.stdout.write(
     `servers up after ${seconds(Date.now() - start)}: ${JSON.stringify(ports)}\n`,
   )
-  const ways = {}
-  for (const way of ['register', 'door', 'without']) {
-    ways[way] = await runWay(way, ports)
-    for (const [name, result] of Object.entries(ways[way].results)) {
-      if (way === 'without') checkUnset(name, result)
-      else checkSet(name, way, result)
-    }
-    check(
-      'all',
-      way,
-      'nothing is thrown at nobody',
-      ways[way].uncaught.length === 0,
-      ways[way].uncaught,
-    )
-  }
-  process.stdout.write(
-    '\n| driver | way | in flight | the promise | isDeadPeerError | idle | the next query | the driver emits | queries under load |\n|---|---|---|---|---|---|---|---|---|\n',
-  )
-  for (const name of Object.keys(ways.without.results)) {
-    for (const way of Object.keys(ways)) {
-      const result = ways[way].results[name]
-      if (result === undefined) continue
-      if (result.load === undefined) {
-        const [first] = result.options
-        process.stdout.write(`| ${name} | ${way} | the options alone: ${JSON.stringify(first)} |\n`)
-        continue
-      }
-      const { load, flight, quiet } = result
-      const emitted = [...new Set([...(flight.told ?? []), ...(quiet.told ?? [])])].join('; ')
-      process.stdout.write(
-        `| ${name} | ${way} | ${seconds(flight.outcome?.after)} | ${outcome(flight.outcome)} | ${asDeadPeer(flight.outcome)} | ${seconds(quiet.died?.[0]?.after)} | ${outcome(quiet.next)} | ${emitted} | ${load.queries} |\n`,
-      )
-    }
-  }
+  for (const family of chosen) await tryFamily(family, ports)
   process.stdout.write(`\n${seconds(Date.now() - start)} in all\n`)
 } finally {
   await stop()

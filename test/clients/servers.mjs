@@ -130,15 +130,16 @@ export const SERVERS = {
   },
 }
 
-/** The packages whose server is not on this machine. */
-export function missing() {
-  return Object.values(SERVERS)
+/** The packages whose server is not on this machine, of those with these names. */
+export function missing(names) {
+  return [...names]
+    .map((name) => SERVERS[name])
     .filter(({ find }) => find() === undefined)
     .map((server) => server.package)
 }
 
-/** Starts them all at once; gives their ports, and what stops them. */
-export async function startServers() {
+/** Starts those with these names, all at once; gives their ports, and what stops them. */
+export async function startServers(names) {
   const base = mkdtempSync(join(tmpdir(), 'clients-'))
   chmodSync(base, 0o755)
   const children = []
@@ -150,7 +151,8 @@ export async function startServers() {
     await Promise.all(alive.map((child) => once(child, 'exit')))
     rmSync(base, { recursive: true, force: true, maxRetries: 5 })
   }
-  const startOne = async ([name, { find, start }]) => {
+  const startOne = async (name) => {
+    const { find, start } = SERVERS[name]
     const folder = join(base, name)
     mkdirSync(folder)
     if (user.uid !== undefined) chownSync(folder, user.uid, user.gid)
@@ -190,7 +192,7 @@ export async function startServers() {
   }
   try {
     return {
-      ports: Object.fromEntries(await Promise.all(Object.entries(SERVERS).map(startOne))),
+      ports: Object.fromEntries(await Promise.all([...names].map(startOne))),
       stop,
     }
   } catch (error) {

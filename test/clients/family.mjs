@@ -1,16 +1,22 @@
 /**
- * All drivers side by side, in one way: `register`, `door` or `without`. Prints what
- * each did as JSON. What is judged is in run.mjs.
+ * One family of drivers (a file of drivers/), side by side, in one way: `register`, `option` or
+ * `without`. Prints what each did as JSON. What is judged is in run.mjs.
+ *
+ * A driver is an entry of the file's `drivers`:
+ *   server    whose port it gets: one of servers.mjs or of local-servers.mjs
+ *   open      opens it: `{ port, guard, onError }` → `{ query }`, its smallest query. `guard` sets a socket
+ *             (or an agent) through the driver's own option; without it the driver is left alone.
+ *             `onError` takes what the driver emits
+ *   option    the driver's option, event or property that gives access to its socket, if it has one
+ *   optionsOnly   no query: what the kernel has is all that is looked at
+ *   story     instead of `open`: one sequence with a death in it, `{ port, cut, onError }` → what came of it in
+ *             words. `cut()` silences every connection that it has opened
+ *   expects   what comes of the story with the library: the words, 'rejects' or 'stuck'
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { once } from 'node:events'
-import { createServer as createHttpServer } from 'node:http'
-import { createServer as createHttpsServer } from 'node:https'
-import { createServer, Socket } from 'node:net'
+import { Socket } from 'node:net'
 import { performance } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
-import grpc from '@grpc/grpc-js'
-import { WebSocketServer } from 'ws'
 import {
   getKeepalive,
   getUserTimeout,
@@ -18,9 +24,10 @@ import {
   setDeadPeerTimeout,
 } from '../../dist/index.js'
 import { unplug } from '../../dist/testing.js'
-import { clients, psk } from './clients.mjs'
+import { localServers } from './local-servers.mjs'
 
-const { way, ms, wait, load, ports } = JSON.parse(process.argv[2])
+const { family, way, ms, wait, load, ports } = JSON.parse(process.argv[2])
+const { drivers } = await import(`./drivers/${family}.mjs`)
 
 // The first use asks Node for its internals with a socket that goes nowhere: not in a driver's name.
 setDeadPeerTimeout(new Socket(), ms)
@@ -33,38 +40,12 @@ Socket.prototype.connect = function (...args) {
   return Reflect.apply(connect, this, args)
 }
 
-const listening = async (server) => {
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  return server.address().port
+/** An HTTP server for each opening: Node's own fetch has one pool for all, and an origin of its own keeps the tests apart. */
+async function portFor(server) {
+  if (server === 'http') return localServers.http()
+  if (ports[server] === undefined) ports[server] = localServers[server]()
+  return ports[server]
 }
-const here = (_, response) => response.end('here')
-ports.https = await listening(
-  createHttpsServer({ ciphers: 'PSK', pskCallback: () => psk, keepAliveTimeout: 60_000 }, here),
-)
-ports.acceptor = await listening(createServer((socket) => socket.on('error', () => {}).resume()))
-const webSockets = createHttpServer()
-new WebSocketServer({ server: webSockets }).on('connection', (socket) => {
-  socket.on('error', () => {}).on('message', (data) => socket.send(data))
-})
-ports.ws = await listening(webSockets)
-const plain = (value) => value
-const grpcServer = new grpc.Server()
-grpcServer.addService(
-  {
-    echo: {
-      ...{ path: '/test/echo', requestStream: false, responseStream: false },
-      ...{ requestSerialize: plain, requestDeserialize: plain },
-      ...{ responseSerialize: plain, responseDeserialize: plain },
-    },
-  },
-  { echo: ({ request }, callback) => callback(null, request) },
-)
-ports.grpc = await new Promise((resolve, reject) => {
-  grpcServer.bindAsync('127.0.0.1:0', grpc.ServerCredentials.createInsecure(), (error, port) =>
-    error ? reject(error) : resolve(port),
-  )
-})
 
 const guard = (target) => setDeadPeerTimeout(target, ms)
 const describe = (error) =>
@@ -78,7 +59,7 @@ const live = (sockets) => sockets.filter((socket) => !socket.destroyed && !socke
 async function settled(promise, within) {
   const start = performance.now()
   const outcome = promise.then(
-    () => ({ resolved: true }),
+    (value) => ({ resolved: true, value }),
     (error) => ({ resolved: false, error: describe(error), deadPeer: isDeadPeerError(error) }),
   )
   const result = await Promise.race([outcome, sleep(within, undefined, { ref: false })])
@@ -86,20 +67,30 @@ async function settled(promise, within) {
 }
 
 /** Opens a driver anew, with the sockets that it opens. */
-async function open({ open, door, server }) {
+async function open({ open, option, server }) {
   const sockets = []
-  const told = []
-  const tell = (error) => told.push(describe(error))
-  // Node's own fetch has one pool for all: an origin of its own keeps the tests apart.
-  const port =
-    server === 'http'
-      ? await listening(createHttpServer({ keepAliveTimeout: 60_000 }, here))
-      : ports[server]
-  const given = { port, told: tell, ...(way === 'door' && door && { guard }) }
+  const emitted = []
+  const onError = (error) => emitted.push(describe(error))
+  const port = await portFor(server)
+  const given = { port, onError, ...(way === 'option' && option && { guard }) }
   return opening.run(sockets, async () => {
     const { query } = await open(given)
-    return { query: query && (() => opening.run(sockets, async () => query())), sockets, told }
+    return { query: query && (() => opening.run(sockets, async () => query())), sockets, emitted }
   })
+}
+
+/** Runs a driver's story: one sequence with a death in it. */
+async function tell({ story, server }) {
+  const sockets = []
+  const emitted = []
+  const onError = (error) => emitted.push(describe(error))
+  const port = await portFor(server)
+  const cut = () => {
+    for (const socket of live(sockets)) unplug(socket)
+  }
+  const running = opening.run(sockets, () => story({ port, cut, onError }))
+  const outcome = await settled(running, 2 * wait)
+  return { outcome, emitted }
 }
 
 async function connectedSockets(sockets) {
@@ -132,7 +123,7 @@ async function healthy(client) {
     await query()
     queries++
     // Busy, but not so that all drivers together starve what is timed beside them.
-    await sleep(5)
+    await sleep(10)
   }
   // More may have been opened, as undici does; none may have gone.
   const gone = sockets.filter((socket) => socket.destroyed).map(({ errored }) => describe(errored))
@@ -141,7 +132,7 @@ async function healthy(client) {
 }
 
 async function inFlight(client) {
-  const { query, sockets, told } = await open(client)
+  const { query, sockets, emitted } = await open(client)
   await query()
   // Until the connection is back in its pool: undici would open another one.
   await sleep(300)
@@ -150,11 +141,11 @@ async function inFlight(client) {
   const died = deaths(cut)
   const outcome = await settled(query(), wait)
   await sleep(100)
-  return { outcome, died, told }
+  return { outcome, died, emitted }
 }
 
 async function idle(client) {
-  const { query, sockets, told } = await open(client)
+  const { query, sockets, emitted } = await open(client)
   await query()
   const cut = live(sockets)
   // What the query leaves unacknowledged is not idle.
@@ -165,7 +156,7 @@ async function idle(client) {
     if (died.every(({ after }) => after !== undefined)) break
   }
   const dead = died.every(({ after }) => after !== undefined)
-  return { died, told, next: dead ? await settled(query(), 3000) : undefined }
+  return { died, emitted, next: dead ? await settled(query(), 3000) : undefined }
 }
 
 const guarded = async (action) => {
@@ -180,8 +171,13 @@ const results = {}
 const uncaught = []
 process.on('uncaughtException', (error) => uncaught.push(describe(error)))
 await Promise.all(
-  Object.entries(clients).map(async ([name, client]) => {
-    if (way === 'door' && client.door === undefined) return
+  Object.entries(drivers).map(async ([name, client]) => {
+    if (client.story) {
+      if (way !== 'option')
+        results[name] = { story: await guarded(() => tell(client)), expects: client.expects }
+      return
+    }
+    if (way === 'option' && client.option === undefined) return
     if (client.optionsOnly) {
       const opened = await open(client)
       const sockets = await connectedSockets(opened.sockets)
@@ -195,5 +191,5 @@ await Promise.all(
     results[name] = { load, flight, quiet, options: load.options, optionsAfter: load.optionsAfter }
   }),
 )
-const ordered = Object.fromEntries(Object.keys(clients).map((name) => [name, results[name]]))
+const ordered = Object.fromEntries(Object.keys(drivers).map((name) => [name, results[name]]))
 process.stdout.write(JSON.stringify({ results: ordered, uncaught }), () => process.exit())
