@@ -9,8 +9,8 @@
  *             `onError` takes what the driver emits
  *   option    the driver's option, event or property that gives access to its socket, if it has one
  *   optionsOnly   no query: what the kernel has is all that is looked at
- *   story     instead of `open`: one sequence with a death in it, `{ port, cut, onError }` → what came of it in
- *             words. `cut()` silences every connection that it has opened
+ *   story     instead of `open`: one sequence with a death in it, `{ port, cut, onError, guard }` → what came of it
+ *             in words. `cut()` silences every connection that it has opened. `guard` as above: with an `option`
  *   expects   what comes of the story with the library: the words, 'rejects' or 'stuck'
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
@@ -50,7 +50,7 @@ async function portFor(server) {
 const guard = (target) => setDeadPeerTimeout(target, ms)
 const describe = (error) =>
   error instanceof Error
-    ? `${error.name}: ${error.code ?? ''} ${error.message}`.slice(0, 120)
+    ? `${error.name}: ${error.code ?? ''} ${error.message}`.replaceAll('\n', ' ').slice(0, 120)
     : String(error)
 const optionsOf = (socket) => ({ ...getKeepalive(socket), userTimeout: getUserTimeout(socket) })
 const live = (sockets) => sockets.filter((socket) => !socket.destroyed && !socket.connecting)
@@ -84,11 +84,13 @@ async function tell({ story, server }) {
   const sockets = []
   const emitted = []
   const onError = (error) => emitted.push(describe(error))
-  const port = await portFor(server)
+  const port = server && (await portFor(server))
   const cut = () => {
     for (const socket of live(sockets)) unplug(socket)
   }
-  const running = opening.run(sockets, () => story({ port, cut, onError }))
+  const running = opening.run(sockets, () =>
+    story({ port, cut, onError, ...(way === 'option' && { guard }) }),
+  )
   const outcome = await settled(running, 2 * wait)
   return { outcome, emitted }
 }
@@ -98,16 +100,18 @@ async function connectedSockets(sockets) {
   return live(sockets)
 }
 
-/** Follows the sockets to their errors. */
+/** Follows the sockets to their errors. It looks at them: basic-ftp removes every listener. */
 function deaths(sockets) {
   const start = performance.now()
   return sockets.map((socket) => {
     const death = {}
-    socket.once('close', () => {
+    const timer = setInterval(() => {
+      if (!socket.destroyed) return
+      clearInterval(timer)
       death.after = Math.round(performance.now() - start)
       death.deadPeer = isDeadPeerError(socket.errored)
       death.error = describe(socket.errored)
-    })
+    }, 20)
     return death
   })
 }
@@ -173,7 +177,7 @@ process.on('uncaughtException', (error) => uncaught.push(describe(error)))
 await Promise.all(
   Object.entries(drivers).map(async ([name, client]) => {
     if (client.story) {
-      if (way !== 'option')
+      if (way !== 'option' || client.option)
         results[name] = { story: await guarded(() => tell(client)), expects: client.expects }
       return
     }

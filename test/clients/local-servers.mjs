@@ -6,7 +6,11 @@ import { once } from 'node:events'
 import { createServer as createHttpServer } from 'node:http'
 import { createServer as createHttpsServer } from 'node:https'
 import { createServer } from 'node:net'
+import 'reflect-metadata'
 import grpc from '@grpc/grpc-js'
+import { Controller, Module } from '@nestjs/common'
+import { NestFactory } from '@nestjs/core'
+import { MessagePattern, Transport } from '@nestjs/microservices'
 import { WebSocketServer } from 'ws'
 
 export const psk = Buffer.alloc(16, 7)
@@ -16,6 +20,31 @@ export async function listening(server) {
   await once(server, 'listening')
   return server.address().port
 }
+
+class Echo {
+  echo(value) {
+    return value
+  }
+  never() {
+    return new Promise(() => {})
+  }
+}
+// As @Controller() and @MessagePattern() in TypeScript.
+for (const name of ['echo', 'never']) {
+  MessagePattern(name)(Echo.prototype, name, Object.getOwnPropertyDescriptor(Echo.prototype, name))
+}
+Controller()(Echo)
+class EchoModule {}
+Module({ controllers: [Echo] })(EchoModule)
+
+/** A Nest TCP microservice that does not listen yet. */
+export const nestMicroservice = () =>
+  NestFactory.createMicroservice(EchoModule, {
+    transport: Transport.TCP,
+    options: { host: '127.0.0.1', port: 0 },
+    // Its logger, which is one for the process, writes to stdout, which is the frame's.
+    logger: false,
+  })
 
 const here = (_, response) => response.end('here')
 const plain = (value) => value
@@ -29,12 +58,28 @@ export const localServers = {
     ),
   /** Accepts, reads, and never answers. */
   acceptor: () => listening(createServer((socket) => socket.on('error', () => {}).resume())),
+  /** Writes for as long as it can. */
+  flood: () =>
+    listening(
+      createServer((socket) => {
+        const write = () => {
+          while (socket.write(Buffer.alloc(65_536)));
+        }
+        socket.on('error', () => {}).on('drain', write)
+        write()
+      }),
+    ),
   ws() {
     const server = createHttpServer()
     new WebSocketServer({ server }).on('connection', (socket) => {
       socket.on('error', () => {}).on('message', (data) => socket.send(data))
     })
     return listening(server)
+  },
+  async nest() {
+    const app = await nestMicroservice()
+    await app.listen()
+    return app.unwrap().address().port
   },
   grpc() {
     const server = new grpc.Server()

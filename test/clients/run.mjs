@@ -47,6 +47,7 @@ if (absent.length > 0) {
 
 async function runFamily(family, way, ports) {
   const required = way === 'register' ? ['--require', register] : []
+  const { scope = 'client' } = await import(`./drivers/${family}.mjs`)
   const options = { family, way, ms: MS, wait: LIMIT + 1500, load: LOAD, ports }
   const child = spawn(
     process.execPath,
@@ -54,7 +55,10 @@ async function runFamily(family, way, ports) {
     {
       env: {
         ...process.env,
-        ...(way === 'register' && { TCP_KEEPALIVE_DEAD_PEER_MS: String(MS) }),
+        ...(way === 'register' && {
+          TCP_KEEPALIVE_DEAD_PEER_MS: String(MS),
+          TCP_KEEPALIVE_SCOPE: scope,
+        }),
       },
       stdio: ['ignore', 'pipe', 'inherit'],
       timeout: 120_000,

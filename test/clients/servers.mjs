@@ -12,6 +12,7 @@ import {
   mkdtempSync,
   readdirSync,
   rmSync,
+  truncateSync,
   writeFileSync,
 } from 'node:fs'
 import { connect, createServer } from 'node:net'
@@ -126,6 +127,134 @@ export const SERVERS = {
       const file = join(folder, 'mosquitto.conf')
       writeFileSync(file, `listener ${port} 127.0.0.1\nallow_anonymous true\n`)
       run(program, ['-c', file])
+    },
+  },
+  /** Only the user that it runs as can log in, with the key in CLIENTS_SSH_KEY. */
+  ssh: {
+    package: 'openssh-server',
+    find: inFolders('sshd'),
+    start({ program, folder, port, run, setUp }) {
+      const key = join(folder, 'key')
+      setUp('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', key])
+      process.env.CLIENTS_SSH_KEY = key
+      const file = join(folder, 'sshd_config')
+      // With PAM, as libnss-systemd says that nobody's account is locked, and sshd alone obeys that.
+      writeFileSync(
+        file,
+        `Port ${port}
+ListenAddress 127.0.0.1
+HostKey ${key}
+AuthorizedKeysFile ${key}.pub
+StrictModes no
+UsePAM yes
+PidFile none
+Subsystem sftp internal-sftp
+`,
+      )
+      run(program, ['-D', '-e', '-f', file])
+    },
+  },
+  ldap: {
+    package: 'slapd',
+    find: inFolders('slapd'),
+    start({ program, folder, port, run }) {
+      const file = join(folder, 'slapd.conf')
+      writeFileSync(
+        file,
+        `include /etc/ldap/schema/core.schema
+modulepath /usr/lib/ldap
+moduleload back_mdb
+pidfile ${join(folder, 'pid')}
+database mdb
+suffix dc=test
+rootdn cn=admin,dc=test
+rootpw secret
+directory ${folder}
+`,
+      )
+      run(program, ['-d', '0', '-f', file, '-h', `ldap://127.0.0.1:${port}`])
+    },
+  },
+  smtp: {
+    package: 'python3-aiosmtpd',
+    find: inFolders('aiosmtpd'),
+    start({ program, port, run }) {
+      run(program, ['-n', '-l', `127.0.0.1:${port}`, '-c', 'aiosmtpd.handlers.Sink'])
+    },
+  },
+  /** Any user and any password. */
+  imap: {
+    package: 'dovecot-imapd',
+    find: inFolders('dovecot'),
+    start({ program, folder, port, run }) {
+      const file = join(folder, 'dovecot.conf')
+      const id = (option) => spawnSync('id', [option], { ...user, encoding: 'utf8' }).stdout.trim()
+      const who = id('-un')
+      writeFileSync(
+        file,
+        `protocols = imap
+listen = 127.0.0.1
+base_dir = ${join(folder, 'run')}
+state_dir = ${join(folder, 'run')}
+log_path = /dev/stderr
+default_internal_user = ${who}
+default_internal_group = ${id('-gn')}
+default_login_user = ${who}
+ssl = no
+disable_plaintext_auth = no
+mail_location = maildir:${join(folder, 'mail', '%u')}
+passdb {
+  driver = static
+  args = nopassword=y
+}
+userdb {
+  driver = static
+  args = uid=${id('-u')} gid=${id('-g')} home=${folder}
+}
+service anvil {
+  chroot =
+}
+service imap-login {
+  chroot =
+  inet_listener imap {
+    port = ${port}
+  }
+  inet_listener imaps {
+    port = 0
+  }
+}
+`,
+      )
+      run(program, ['-F', '-c', file])
+    },
+  },
+  /** Anonymous, with one file that is too large for any buffer. */
+  ftp: {
+    package: 'vsftpd',
+    find: inFolders('vsftpd'),
+    start({ program, folder, port, run }) {
+      const files = join(folder, 'files')
+      mkdirSync(files)
+      writeFileSync(join(files, 'large'), '')
+      truncateSync(join(files, 'large'), 2 ** 30)
+      const file = join(folder, 'vsftpd.conf')
+      writeFileSync(
+        file,
+        `listen=YES
+background=NO
+listen_address=127.0.0.1
+listen_port=${port}
+run_as_launching_user=YES
+anonymous_enable=YES
+no_anon_password=YES
+anon_root=${files}
+connect_from_port_20=NO
+seccomp_sandbox=NO
+`,
+      )
+      // It refuses a configuration of another user.
+      if (user.uid !== undefined) chownSync(file, user.uid, user.gid)
+      run(program, [file])
     },
   },
 }
