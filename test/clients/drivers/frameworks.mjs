@@ -5,16 +5,19 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { Controller, Module, Sse } from '@nestjs/common'
+import { NestFactory } from '@nestjs/core'
 import { ClientProxyFactory, Transport } from '@nestjs/microservices'
 import express from 'express'
 import fastify from 'fastify'
-import { lastValueFrom } from 'rxjs'
+import { lastValueFrom, Observable } from 'rxjs'
 import { isDeadPeerError } from '../../../dist/index.js'
 import { unplug } from '../../../dist/testing.js'
 import { nestMicroservice } from '../local-servers.mjs'
 
 const host = '127.0.0.1'
 const GET = 'GET / HTTP/1.1\r\nHost: test\r\n\r\n'
+const GET_EVENTS = GET.replace('/', '/events')
 const UPLOAD = 'POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 1000\r\n\r\nthe first half'
 const kernel = (error) => (isDeadPeerError(error) ? "the kernel's error" : error.code)
 
@@ -108,6 +111,33 @@ async function expressServer(guard, words) {
   return server
 }
 
+async function nestServer(guard, words) {
+  class Events {
+    events() {
+      return new Observable((subscriber) => {
+        const timer = setInterval(() => subscriber.next({ data: 'x' }), 100)
+        return () => {
+          clearInterval(timer)
+          words.push('the observable is unsubscribed')
+        }
+      })
+    }
+  }
+  // As the decorators in TypeScript.
+  Sse('events')(
+    Events.prototype,
+    'events',
+    Object.getOwnPropertyDescriptor(Events.prototype, 'events'),
+  )
+  Controller()(Events)
+  class EventsModule {}
+  Module({ controllers: [Events] })(EventsModule)
+  const app = await NestFactory.create(EventsModule, { logger: false })
+  guard?.(app.getHttpServer())
+  await app.listen(0, host)
+  return app
+}
+
 /** TCP_KEEPALIVE_SCOPE: by default `register` leaves accepted sockets alone. */
 export const scope = 'all'
 
@@ -129,7 +159,7 @@ export const drivers = {
     async story({ guard }) {
       const words = []
       const app = await fastifyServer(guard, words)
-      return happenings(app.server, GET.replace('/', '/events'), words)
+      return happenings(app.server, GET_EVENTS, words)
     },
     expects: FASTIFY,
   },
@@ -172,7 +202,7 @@ export const drivers = {
         words.push(`'clientError' with ${kernel(error)}`)
         socket.destroy()
       })
-      return happenings(server, GET.replace('/', '/events'), words)
+      return happenings(server, GET_EVENTS, words)
     },
     expects: `'clientError' with the kernel's error, ${NODE}`,
   },
@@ -192,6 +222,25 @@ export const drivers = {
       await silentClient(server, GET)
       server.close()
       await once(server, 'close')
+      return 'closed'
+    },
+    expects: 'closed',
+  },
+  'Nest HTTP, server-sent events': {
+    option: 'app.getHttpServer()',
+    async story({ guard }) {
+      const words = []
+      const app = await nestServer(guard, words)
+      return happenings(app.getHttpServer(), GET_EVENTS, words)
+    },
+    expects: 'the observable is unsubscribed',
+  },
+  'Nest HTTP, close()': {
+    option: 'app.getHttpServer()',
+    async story({ guard }) {
+      const app = await nestServer(guard, [])
+      await silentClient(app.getHttpServer(), GET_EVENTS)
+      await app.close()
       return 'closed'
     },
     expects: 'closed',
