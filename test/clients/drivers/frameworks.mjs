@@ -21,7 +21,7 @@ const GET_EVENTS = GET.replace('/', '/events')
 const UPLOAD = 'POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 1000\r\n\r\nthe first half'
 const kernel = (error) => (isDeadPeerError(error) ? "the kernel's error" : error.code)
 
-/** A client that sends `bytes` and then goes silent: its accepted socket, and when that has closed. */
+/** A client that sends `bytes` and then goes silent. `closed`: once its accepted socket is closed. */
 async function silentClient(server, bytes) {
   const accepted = once(server, 'connection')
   const client = connect(server.address().port, host)
