@@ -7,6 +7,7 @@ import { errnoOf, systemError } from '../errors.js'
 import { hostDefaults } from '../kernel/system-defaults.js'
 import { LATE } from '../kernel/timers.js'
 import { has, native, TCP_INFO } from '../native.js'
+import { bufferedBytes } from '../node/buffered.js'
 import { openDescriptor } from '../node/descriptor.js'
 import { handleOf, unproxied } from '../node/handle.js'
 import {
@@ -178,7 +179,8 @@ export class Connection implements HandleHooks, Watched {
   reading(on: boolean): void {
     // Node starts reading a socket when it is established.
     if (on) this.whenEstablished()
-    this.stop = on ? BEING_READ : { at: native().now(), length: this.socket?.readableLength ?? 0 }
+    const { socket } = this
+    this.stop = on ? BEING_READ : { at: native().now(), length: socket ? bufferedBytes(socket) : 0 }
   }
 
   ignoresKeepAlive(_: TcpHandle, enable: boolean, explicit: boolean): boolean {
@@ -274,13 +276,11 @@ export class Connection implements HandleHooks, Watched {
     const socket = this.present()
     if (socket === undefined) return
     const now = native().now()
-    const sinceRead = reader.sinceRead(this.handle, socket, this.stop, now)
+    const isAtWork =
+      reader.sinceRead(this.handle, socket, now) < AT_WORK_MS &&
+      !reader.hasReadAll(this.handle, socket, this.stop)
     let error = taken
-    if (
-      now >= notBefore &&
-      sinceRead >= AT_WORK_MS &&
-      (concluded || this.isAllRead(socket, taken))
-    ) {
+    if (now >= notBefore && !isAtWork && (concluded || this.isAllRead(socket, taken))) {
       if (error === 0) error = native().takeError(this.descriptor)
       // An orderly close by both ends.
       if (error === 0) return
@@ -315,15 +315,20 @@ export class Connection implements HandleHooks, Watched {
     if (socket === undefined) this.reader = undefined
     else if (this.reader === undefined)
       this.reader = new Reader(this.handle, socket, this.stop, now)
-    else this.reader.sinceRead(this.handle, socket, this.stop, now)
+    else this.reader.sinceRead(this.handle, socket, now)
   }
 
-  /** The sweep has found the peer dead. The program may still be reading what the peer sent. */
-  conclude(now: number): void {
-    const { reader, stop } = this
+  /**
+   * The sweep has found the peer dead. The program may still be reading what the peer sent, or
+   * processing what it has just read: buffers above the socket can hold more than can be seen here.
+   * A peer that goes on sending is not waited for.
+   */
+  conclude(now: number, sends: boolean): void {
+    const { handle, reader, stop } = this
     const socket = this.present()
     if (socket === undefined || reader === undefined) return
-    if (reader.sinceRead(this.handle, socket, stop, now) < AT_WORK_MS) return
+    const isAtWork = reader.sinceRead(handle, socket, now) < AT_WORK_MS
+    if (isAtWork && !(sends && reader.hasReadAll(handle, socket, stop))) return
     this.end(-constants.errno.ETIMEDOUT)
   }
 

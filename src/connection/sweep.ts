@@ -15,6 +15,7 @@ import { NO_VALUES } from '../options/settings.js'
 import { write } from '../options/write.js'
 import type { Connection } from './connection.js'
 import {
+  type Finding,
   isUndoubted,
   type Liveness,
   NOTHING,
@@ -85,10 +86,10 @@ const BATCH = 250
 const numbers = new Int32Array(OUTSTANDING_FIELDS * BATCH)
 
 function lookAt(slot: Slot): void {
-  if (slots.get(slot.period) === slot) slots.delete(slot.period)
   const batch = takeBatch(slot)
   // Scheduled first: code of the program that runs for this batch may throw.
   if (slot.connections.size > 0) watcher().after(0, () => lookAt(slot))
+  else if (slots.get(slot.period) === slot) slots.delete(slot.period)
   concludeAbout(batch)
 }
 
@@ -126,7 +127,7 @@ function concludeAbout(batch: readonly Connection[]): void {
   const isRead = readAll(numbers.buffer, batch.length) === 0
   const now = clock()
   const host = hostDefaults()
-  const dead: Connection[] = []
+  const dead = new Map<Connection, Finding['peer']>()
   const overdue: Connection[] = []
   for (const [nth, connection] of batch.entries()) {
     const outstanding = outstandingOf(numbers, nth)
@@ -134,37 +135,38 @@ function concludeAbout(batch: readonly Connection[]): void {
     // If TCP_INFO could not be read, nothing is concluded.
     const isKnown = isRead && outstanding.waits >= 0 && silence > 0
     const before = connection.liveness?.acknowledged ?? NOTHING
-    if (isKnown && attempt(connection, () => isDead(connection, outstanding, now, host))) {
-      dead.push(connection)
+    if (isKnown) {
+      const peer = attempt(connection, () => finding(connection, outstanding, now, host)) ?? 'alive'
+      if (peer !== 'alive') dead.set(connection, peer)
     }
     if (attempt(connection, () => connection.isConnectOverdue(now))) overdue.push(connection)
     const isCalm = connection.onEstablished === undefined && isUndoubted(before, outstanding)
     lookAgain(connection, now, isCalm ? nextLook(silence) : SWEEP_PERIOD)
   }
   // Only after all have been read: a closed descriptor may be reused at once.
-  for (const connection of dead) connection.conclude(now)
+  for (const [connection, peer] of dead) connection.conclude(now, peer === 'stalled')
   for (const connection of overdue) connection.endConnect()
 }
 
-function isDead(
+function finding(
   connection: Connection,
   outstanding: Outstanding,
   now: number,
   host: SystemDefaults,
-): boolean {
+): Finding['peer'] {
   const { handle, settings, looked } = connection
   connection.looked = now
   if (outstanding.waits === 0) {
     connection.follow(false, now)
     if (bound(handle, connection.liveness, 0, host)) connection.liveness = undefined
-    return false
+    return 'alive'
   }
   connection.liveness ??= startsToWait(looked, outstanding, now)
   const { peer, rtoMax } = observe(connection.liveness, outstanding, now, settings.silence, host)
   bound(handle, connection.liveness, rtoMax, host)
   connection.follow(true, now)
   if (peer !== 'alive') debug('descriptor %d: %s for %d ms', handle.fd, peer, settings.silence)
-  return peer !== 'alive'
+  return peer
 }
 
 /** Writes TCP_RTO_MAX_MS if it differs; 0 is the host's default. Returns whether it is in force. */

@@ -52,6 +52,8 @@ export function refusalError(
 
 function hintOf(code: string, name: SocketOptionName): string | undefined {
   if (code === 'EBADF') return 'the descriptor is not open'
+  // getsockopt on macOS and FreeBSD; there setsockopt ignores it (native/sockopt_bsd.cc).
+  if (code === 'ECONNRESET') return 'the connection has ended'
   if (code !== 'ENOPROTOOPT') return undefined
   if (process.platform !== 'linux') return 'this version of the system does not know the option'
   return name === 'TCP_RTO_MAX_MS'

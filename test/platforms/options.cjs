@@ -118,7 +118,7 @@ async function functions() {
     library.setDeadPeerTimeout(socket, 20_000, { slowReader: 'end' })
     assert.strictEqual(library.getKeepalive(socket).enabled, true)
   })
-  await test('held against setKeepAlive', async (socket) => {
+  await test('later setKeepAlive calls are ignored', async (socket) => {
     library.setKeepalive(socket, { idle: 11, interval: 3, count: 4 })
     socket.setKeepAlive(true, 99_000)
     assert.strictEqual(library.getKeepalive(socket).idle, 11)
@@ -266,7 +266,7 @@ async function functions() {
     if (state !== 'ESTABLISHED') throw new Error(`the state is ${state}`)
   })
   await test('systemDefaults', async () => {
-    if (Object.keys(library.systemDefaults()).length === 0) return 'this host tells nothing'
+    if (Object.keys(library.systemDefaults()).length === 0) return 'no defaults on this system'
   })
   await test('a dead peer (unplug)', async (socket) => {
     const { unplug } = require(join(root, 'dist/testing.js'))
@@ -275,11 +275,12 @@ async function functions() {
     const [error] = await once(socket.resume(), 'error')
     assert.strictEqual(error.code, 'ETIMEDOUT')
   })
-  // The peer has ended and this end has not: Node reads no more, and never hears of the reset.
+  // The peer has ended and this end has not: Node does not read any more, and never sees the error.
   await test(
     'an error that Node never sees',
     async (socket, peer) => {
-      library.setKeepalive(socket, { idle: 60 })
+      const { unplug } = require(join(root, 'dist/testing.js'))
+      library.setKeepalive(socket, { idle: 1, interval: 1, count: 2 })
       const ended = once(socket.resume(), 'end')
       peer.end()
       await ended
@@ -290,9 +291,9 @@ async function functions() {
           if (watch !== true) setTimeout(() => reject(new Error(`support: ${watch}`)), 5_000)
         }),
       ])
-      setTimeout(() => peer.resetAndDestroy(), 100)
+      unplug(socket)
       const [error] = await failed
-      assert.ok(['EPIPE', 'ECONNRESET'].includes(error.code), error.code)
+      assert.strictEqual(error.code, 'ETIMEDOUT')
     },
     true,
   )
