@@ -12,6 +12,7 @@
  *   story     instead of `open`: one sequence with a death in it, `{ port, cut, onError }` → what came of it in
  *             words. `cut()` silences every connection that it has opened
  *   expects   what comes of the story with the library: the words, 'rejects' or 'stuck'
+ *   uncaught  the exception that the driver leaves uncaught in this story: without a handler it ends the process
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { Socket } from 'node:net'
@@ -192,4 +193,4 @@ await Promise.all(
   }),
 )
 const ordered = Object.fromEntries(Object.keys(drivers).map((name) => [name, results[name]]))
-process.stdout.write(JSON.stringify({ results: ordered, uncaught }), () => process.exit())
+process.stdout.write(`\n${JSON.stringify({ results: ordered, uncaught })}`, () => process.exit())
