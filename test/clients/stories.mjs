@@ -7,7 +7,9 @@ export const wordsOf = (promise) =>
   promise.then(
     () => 'resolves',
     (error) =>
-      isDeadPeerError(error) ? "rejects with the kernel's error" : `rejects: ${error.message}`,
+      isDeadPeerError(error)
+        ? "rejects with the kernel's error"
+        : `rejects: ${error.code ?? error.message.split('\n')[0]}`,
   )
 
 /** Likewise, where nothing is wrong with the server any more. */
@@ -28,6 +30,14 @@ export async function readSlowly(rows, cut) {
   return 'ends as if complete'
 }
 
+/** What the next two queries come to: a pool may be left so that only the first one gets through. */
+export async function wordsOfNext(query) {
+  const words = [await wordsSoon(query()), await wordsSoon(query())]
+  return words[0] === words[1]
+    ? `then each query ${words[0]}`
+    : `then a query ${words[0]}, the next one ${words[1]}`
+}
+
 /** A transaction whose connection goes silent between two of its queries; and what comes after. */
 export const silentInside = (open) => async (given) => {
   const { query, transaction } = await open(given)
@@ -38,7 +48,7 @@ export const silentInside = (open) => async (given) => {
       await run()
     }),
   )
-  return `${outcome}; the next query ${await wordsSoon(query())}`
+  return `${outcome}; ${await wordsOfNext(query)}`
 }
 
 /** A transaction that begins on a connection that has gone silent; and what comes after. */
@@ -49,5 +59,5 @@ export const silentBefore = (open) => async (given) => {
   await sleep(300)
   given.cut()
   const outcome = await wordsOf(transaction((run) => run()))
-  return `${outcome}; the next query ${await wordsSoon(query())}`
+  return `${outcome}; ${await wordsOfNext(query)}`
 }

@@ -2,6 +2,7 @@ import 'reflect-metadata'
 import { PrismaPg } from '@prisma/adapter-pg'
 import { Sequelize } from 'sequelize'
 import { DataSource } from 'typeorm'
+import { PrismaClient } from '../prisma-client.mjs'
 import { connecting, unconnected } from '../sockets.mjs'
 
 const host = '127.0.0.1'
@@ -58,19 +59,19 @@ export const drivers = {
         dialectOptions: { ...connecting(guard, port) },
       }),
   },
-  '@prisma/adapter-pg': {
+  'Prisma, @prisma/adapter-pg': {
     server: 'postgres',
     option: "pg's",
-    async open({ port, guard, onError }) {
-      const factory = new PrismaPg(
+    open({ port, guard, onError }) {
+      const adapter = new PrismaPg(
         {
           ...{ host, port, user: 'test', database: 'postgres', max: 1, idleTimeoutMillis: 0 },
           ...unconnected(guard),
         },
         { onPoolError: onError, onConnectionError: onError },
       )
-      const adapter = await factory.connect()
-      return { query: () => adapter.queryRaw({ sql: 'select 1', args: [], argTypes: [] }) }
+      const prisma = new PrismaClient({ adapter })
+      return { query: () => prisma.$queryRaw`select 1` }
     },
   },
 }

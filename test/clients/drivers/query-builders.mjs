@@ -1,4 +1,5 @@
 import { connect } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { sql } from 'drizzle-orm'
 import { drizzle as drizzlePg } from 'drizzle-orm/node-postgres'
 import { drizzle as drizzlePostgres } from 'drizzle-orm/postgres-js'
@@ -7,6 +8,7 @@ import { Kysely, sql as kyselySql, PostgresDialect } from 'kysely'
 import pg from 'pg'
 import postgres from 'postgres'
 import { connecting, unconnected } from '../sockets.mjs'
+import { wordsOf, wordsSoon } from '../stories.mjs'
 
 const host = '127.0.0.1'
 const config = { host, user: 'test', database: 'postgres' }
@@ -71,8 +73,24 @@ export const drivers = {
     server: 'postgres',
     option: "pg's",
     open(given) {
-      const db = new Kysely({ dialect: new PostgresDialect({ pool: pgPool(given) }) })
+      const pool = pgPool(given)
+      // kysely takes a client out of the pool for each query, and leaves it without a listener.
+      pool.on('connect', (client) => client.on('error', given.onError))
+      const db = new Kysely({ dialect: new PostgresDialect({ pool }) })
       return { query: () => kyselySql`select 1`.execute(db) }
+    },
+  },
+  'kysely on pg, no listener of the client': {
+    server: 'postgres',
+    expects: "rejects with the kernel's error; the next query resolves",
+    uncaught: 'Error: ETIMEDOUT read ETIMEDOUT',
+    async story(given) {
+      const db = new Kysely({ dialect: new PostgresDialect({ pool: pgPool(given) }) })
+      const query = () => kyselySql`select 1`.execute(db)
+      await query()
+      await sleep(300)
+      given.cut()
+      return `${await wordsOf(query())}; the next query ${await wordsSoon(query())}`
     },
   },
 }

@@ -9,6 +9,8 @@ import pg from 'pg'
 import postgres from 'postgres'
 import { Sequelize } from 'sequelize'
 import { DataSource } from 'typeorm'
+import { isDeadPeerError } from '../../../dist/index.js'
+import { PrismaClient } from '../prisma-client.mjs'
 import { silentBefore, silentInside } from '../stories.mjs'
 
 const host = '127.0.0.1'
@@ -81,43 +83,92 @@ const open = {
         db.transaction((transaction) => body(() => db.query('select 1', { transaction }))),
     }
   },
-  '@prisma/adapter-pg': async ({ port, onError }) => {
-    const factory = new PrismaPg(
+  'Prisma, @prisma/adapter-pg': ({ port, onError }) => {
+    const adapter = new PrismaPg(
       { ...config, port, idleTimeoutMillis: 0 },
       { onPoolError: onError, onConnectionError: onError },
     )
-    const adapter = await factory.connect()
-    const query = { sql: 'select 1', args: [], argTypes: [] }
+    const prisma = new PrismaClient({ adapter })
     return {
-      query: () => adapter.queryRaw(query),
-      async transaction(body) {
-        const tx = await adapter.startTransaction()
-        try {
-          await body(() => tx.queryRaw(query))
-          await tx.commit()
-        } catch (error) {
-          await tx.rollback()
-          throw error
-        }
-      },
+      query: () => prisma.$queryRaw`select 1`,
+      transaction: (body) =>
+        prisma.$transaction((tx) => body(() => tx.$queryRaw`select 1`), {
+          maxWait: 60_000,
+          timeout: 60_000,
+        }),
     }
   },
 }
 
-/** What differs: the others reject, and the next query has a new connection. */
-const inside = {}
-const before = {}
-const usual = "rejects with the kernel's error; the next query resolves"
+const usual = "rejects with the kernel's error; then each query resolves"
+const notQueryable = 'Client has encountered a connection error and is not queryable'
 
-export const drivers = Object.fromEntries(
-  Object.entries(open).flatMap(([name, open]) => [
-    [
-      `${name}, silent inside`,
-      { server: 'postgres', expects: usual, story: silentInside(open), ...inside[name] },
-    ],
-    [
-      `${name}, silent before`,
-      { server: 'postgres', expects: usual, story: silentBefore(open), ...before[name] },
-    ],
-  ]),
-)
+/** Those that roll back on the dead connection reject with what comes of that. */
+const inside = {
+  'postgres.js': 'rejects: CONNECTION_CLOSED; then a query resolves, the next one is stuck',
+  'drizzle-orm on pg': 'rejects: Failed query: rollback; then each query resolves',
+  'drizzle-orm on postgres.js':
+    'rejects: CONNECTION_CLOSED; then a query resolves, the next one is stuck',
+  'knex on pg': `rejects: ROLLBACK - ${notQueryable}; then each query resolves`,
+  'kysely on pg': `rejects: ${notQueryable}; then each query resolves`,
+}
+const before = {
+  // It keeps the client.
+  'drizzle-orm on pg': "rejects with the kernel's error; then each query is stuck",
+}
+
+/** What helps where it is not as usual. */
+const remedies = {
+  'postgres.js, silent inside, the body never settles': {
+    server: 'postgres',
+    expects: 'rejects: CONNECTION_CLOSED; then each query resolves',
+    story: silentInside((given) => {
+      const { query, transaction } = open['postgres.js'](given)
+      const unlessDead = (error) => {
+        // Without a rollback, which postgres.js would wait for.
+        if (isDeadPeerError(error)) return new Promise(() => {})
+        throw error
+      }
+      return { query, transaction: (body) => transaction((run) => body(run).catch(unlessDead)) }
+    }),
+  },
+  'drizzle-orm on pg, silent before, a client of its own': {
+    server: 'postgres',
+    expects: usual,
+    story: silentBefore((given) => {
+      const pool = pgPool(given)
+      return {
+        query: () => pool.query('select 1'),
+        async transaction(body) {
+          const client = await pool.connect()
+          let failure
+          try {
+            const db = drizzlePg({ client })
+            await db.transaction((tx) => body(() => tx.execute(sql`select 1`)))
+          } catch (error) {
+            failure = error
+            throw error
+          } finally {
+            client.release(failure)
+          }
+        },
+      }
+    }),
+  },
+}
+
+export const drivers = {
+  ...Object.fromEntries(
+    Object.entries(open).flatMap(([name, open]) => [
+      [
+        `${name}, silent inside`,
+        { server: 'postgres', expects: inside[name] ?? usual, story: silentInside(open) },
+      ],
+      [
+        `${name}, silent before`,
+        { server: 'postgres', expects: before[name] ?? usual, story: silentBefore(open) },
+      ],
+    ]),
+  ),
+  ...remedies,
+}
