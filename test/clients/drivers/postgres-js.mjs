@@ -74,6 +74,8 @@ export const drivers = {
   'postgres.js, cursor with a callback, silent while it works': {
     server: 'postgres',
     expects: "rejects with the kernel's error",
+    // It asks for more rows where there is no socket any more.
+    uncaught: "TypeError:  Cannot read properties of null (reading 'write')",
     story({ port, cut }) {
       const sql = postgres({ ...config, port })
       return wordsOf(
@@ -81,7 +83,24 @@ export const drivers = {
           cut()
           await work()
         }),
-      )
+      ).finally(work)
+    },
+  },
+  'postgres.js, cursor with a callback that does not end after the error': {
+    server: 'postgres',
+    expects: "rejects with the kernel's error",
+    story({ port, cut }) {
+      const sql = postgres({ ...config, port })
+      let failed = false
+      const query = sql`select generate_series(1, 1000)`.cursor(10, async () => {
+        cut()
+        await work()
+        if (failed) await new Promise(() => {})
+      })
+      query.catch(() => {
+        failed = true
+      })
+      return wordsOf(query).finally(work)
     },
   },
 }

@@ -1,4 +1,5 @@
 import 'reflect-metadata'
+import { pipeline } from 'node:stream/promises'
 import knex from 'knex'
 import { Kysely, PostgresDialect, sql } from 'kysely'
 import mariadb from 'mariadb'
@@ -19,6 +20,21 @@ async function pgClient({ port, onError }) {
   client.on('error', onError)
   await client.connect()
   return client
+}
+
+/** pg-cursor's close() waits for the server's answer, which does not come after an error of the connection. */
+class ClosingCursor extends Cursor {
+  async close() {
+    if (this.state !== 'error') await super.close()
+  }
+}
+
+function kyselyStream({ port, onError }, cursor) {
+  const pool = new pg.Pool({ ...config, port, max: 1 })
+  pool.on('error', onError).on('connect', (client) => client.on('error', onError))
+  const db = new Kysely({ dialect: new PostgresDialect({ pool, cursor }) })
+  const big = sql`(${sql.raw(BIG_POSTGRES)})`.as('big')
+  return db.selectFrom(big).selectAll().stream(50)
 }
 
 async function* rowsOf(cursor) {
@@ -77,6 +93,16 @@ export const drivers = {
       return wordsOf(readSlowly(stream, given.cut))
     },
   },
+  "pg-query-stream in a pipeline, emit('error')": {
+    server: 'postgres',
+    expects: kernels,
+    async story(given) {
+      const client = await pgClient(given)
+      const stream = client.query(new QueryStream(BIG_POSTGRES))
+      client.on('error', (error) => stream.emit('error', error))
+      return wordsOf(pipeline(stream, (rows) => readSlowly(rows, given.cut)))
+    },
+  },
   'postgres.js, forEach()': {
     server: 'postgres',
     expects: kernels,
@@ -98,6 +124,17 @@ export const drivers = {
       return wordsOf(readSlowly(db.raw(BIG_POSTGRES).stream(), cut))
     },
   },
+  'knex on pg, stream(), destroy(error)': {
+    server: 'postgres',
+    expects: kernels,
+    async story({ port, cut }) {
+      const db = knex({ client: 'pg', connection: { ...config, port } })
+      const connection = await db.client.acquireConnection()
+      const stream = db.raw(BIG_POSTGRES).connection(connection).stream()
+      connection.on('error', (error) => stream.destroy(error))
+      return wordsOf(readSlowly(stream, cut))
+    },
+  },
   'knex on mysql2, stream()': {
     server: 'mariadb',
     expects: 'stuck',
@@ -106,16 +143,26 @@ export const drivers = {
       return wordsOf(readSlowly(db.raw(BIG_MARIADB).stream(), cut))
     },
   },
+  'knex on mysql2, stream(), destroy(error)': {
+    server: 'mariadb',
+    expects: kernels,
+    async story({ port, cut }) {
+      const db = knex({ client: 'mysql2', connection: { ...mariadbConfig, port } })
+      const connection = await db.client.acquireConnection()
+      const stream = db.raw(BIG_MARIADB).connection(connection).stream()
+      connection.on('error', (error) => stream.destroy(error))
+      return wordsOf(readSlowly(stream, cut))
+    },
+  },
   'kysely on pg, stream()': {
     server: 'postgres',
     expects: 'stuck',
-    story({ port, cut, onError }) {
-      const pool = new pg.Pool({ ...config, port, max: 1 })
-      pool.on('error', onError).on('connect', (client) => client.on('error', onError))
-      const db = new Kysely({ dialect: new PostgresDialect({ pool, cursor: Cursor }) })
-      const big = sql`(${sql.raw(BIG_POSTGRES)})`.as('big')
-      return wordsOf(readSlowly(db.selectFrom(big).selectAll().stream(50), cut))
-    },
+    story: (given) => wordsOf(readSlowly(kyselyStream(given, Cursor), given.cut)),
+  },
+  'kysely on pg, stream(), a cursor that closes': {
+    server: 'postgres',
+    expects: kernels,
+    story: (given) => wordsOf(readSlowly(kyselyStream(given, ClosingCursor), given.cut)),
   },
   'typeorm on pg, stream()': {
     server: 'postgres',
@@ -128,6 +175,22 @@ export const drivers = {
       await db.initialize()
       const runner = db.createQueryRunner()
       return wordsOf(readSlowly(await runner.stream(BIG_POSTGRES), cut))
+    },
+  },
+  "typeorm on pg, stream(), emit('error')": {
+    server: 'postgres',
+    expects: kernels,
+    async story({ port, cut, onError }) {
+      const db = new DataSource({
+        ...{ type: 'postgres', host, port, username: 'test', database: 'postgres' },
+        ...{ poolSize: 1, poolErrorHandler: onError },
+      })
+      await db.initialize()
+      const runner = db.createQueryRunner()
+      const client = await runner.connect()
+      const stream = await runner.stream(BIG_POSTGRES)
+      client.on('error', (error) => stream.emit('error', error))
+      return wordsOf(readSlowly(stream, cut))
     },
   },
   'mysql2, stream()': {

@@ -23,6 +23,14 @@ function pgPool({ port, onError }) {
   return pool
 }
 
+function onDrizzle(client) {
+  const db = drizzlePg({ client })
+  return {
+    query: () => db.execute(sql`select 1`),
+    transaction: (body) => db.transaction((tx) => body(() => tx.execute(sql`select 1`))),
+  }
+}
+
 /** Each with a pool of one. */
 const open = {
   'postgres.js': ({ port }) => {
@@ -32,13 +40,7 @@ const open = {
       transaction: (body) => sql.begin((tx) => body(() => tx`select 1`)),
     }
   },
-  'drizzle-orm on pg': (given) => {
-    const db = drizzlePg({ client: pgPool(given) })
-    return {
-      query: () => db.execute(sql`select 1`),
-      transaction: (body) => db.transaction((tx) => body(() => tx.execute(sql`select 1`))),
-    }
-  },
+  'drizzle-orm on pg': (given) => onDrizzle(pgPool(given)),
   'drizzle-orm on postgres.js': ({ port }) => {
     const db = drizzlePostgres({ client: postgres({ ...config, port }) })
     return {
@@ -111,10 +113,26 @@ const inside = {
     'rejects: CONNECTION_CLOSED; then a query resolves, the next one is stuck',
   'knex on pg': `rejects: ROLLBACK - ${notQueryable}; then each query resolves`,
   'kysely on pg': `rejects: ${notQueryable}; then each query resolves`,
+  'Prisma, @prisma/adapter-pg': 'rejects: P2010; then each query resolves',
 }
 const before = {
   // It keeps the client.
   'drizzle-orm on pg': "rejects with the kernel's error; then each query is stuck",
+  'Prisma, @prisma/adapter-pg': 'rejects: P1008; then each query resolves',
+}
+
+/** A transaction's client is checked out: its 'error' is the program's. */
+const withoutListener = {
+  'drizzle-orm on pg, silent inside, no listener of the client': {
+    server: 'postgres',
+    expects: inside['drizzle-orm on pg'],
+    uncaught: 'Error: ETIMEDOUT read ETIMEDOUT',
+    story: silentInside((given) => {
+      const pool = new pg.Pool({ ...config, port: given.port, idleTimeoutMillis: 0 })
+      pool.on('error', given.onError)
+      return onDrizzle(pool)
+    }),
+  },
 }
 
 /** What helps where it is not as usual. */
@@ -170,5 +188,6 @@ export const drivers = {
       ],
     ]),
   ),
+  ...withoutListener,
   ...remedies,
 }
