@@ -2,6 +2,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isDeadPeerError } from '../../dist/index.js'
 
+const STUCK = 'is stuck'
+
 /** What a promise comes to, in words. */
 export const wordsOf = (promise) =>
   promise.then(
@@ -14,7 +16,11 @@ export const wordsOf = (promise) =>
 
 /** Likewise, where nothing is wrong with the server any more. */
 export const wordsSoon = (promise) =>
-  Promise.race([wordsOf(promise), sleep(3000, 'is stuck', { ref: false })])
+  Promise.race([wordsOf(promise), sleep(3000, STUCK, { ref: false })])
+
+/** Without a listener of 'error', which `once` of node:events adds, and before the driver's own, which may throw. */
+export const comes = (emitter, event) =>
+  new Promise((resolve) => emitter.prependListener(event, () => resolve(`'${event}'`)))
 
 /** More than every buffer between the server and the program holds. */
 export const BIG_POSTGRES = "select repeat('x', 10000) as text from generate_series(1, 200000)"
@@ -31,11 +37,13 @@ export async function readSlowly(rows, cut) {
 }
 
 /** What the next two queries come to: a pool may be left so that only the first one gets through. */
-export async function wordsOfNext(query) {
-  const words = [await wordsSoon(query()), await wordsSoon(query())]
-  return words[0] === words[1]
-    ? `then each query ${words[0]}`
-    : `then a query ${words[0]}, the next one ${words[1]}`
+async function wordsOfNext(query) {
+  const first = await wordsSoon(query())
+  if (first === STUCK) return `then a query ${STUCK}`
+  const second = await wordsSoon(query())
+  return first === second
+    ? `then each query ${first}`
+    : `then a query ${first}, the next one ${second}`
 }
 
 /** A transaction whose connection goes silent between two of its queries; and what comes after. */

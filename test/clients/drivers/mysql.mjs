@@ -1,6 +1,8 @@
 import mariadb from 'mariadb'
+import mysqlCallbacks from 'mysql2'
 import mysql from 'mysql2/promise'
 import { connecting } from '../sockets.mjs'
+import { comes } from '../stories.mjs'
 
 const host = '127.0.0.1'
 
@@ -50,6 +52,41 @@ export const drivers = {
       })
       pool.on('error', onError)
       return { query: () => pool.query('select 1') }
+    },
+  },
+  'mysql2, connection with callbacks, idle, no listener': {
+    server: 'mariadb',
+    expects: "'close'",
+    uncaught: [
+      'Error: ETIMEDOUT read ETIMEDOUT',
+      'Error: PROTOCOL_CONNECTION_LOST Connection lost: The server closed the connection.',
+    ],
+    async story({ port, cut }) {
+      const connection = mysqlCallbacks.createConnection({ host, port, user: 'root' })
+      await new Promise((resolve) => connection.query('select 1', resolve))
+      cut()
+      return comes(connection.stream, 'close')
+    },
+  },
+  'mysql2, connection, idle, no listener': {
+    server: 'mariadb',
+    expects: "'close'",
+    async story({ port, cut }) {
+      const connection = await mysql.createConnection({ host, port, user: 'root' })
+      await connection.query('select 1')
+      cut()
+      return comes(connection.connection.stream, 'close')
+    },
+  },
+  'mariadb, connection, idle, no listener': {
+    server: 'mariadb',
+    expects: "'end'",
+    uncaught: 'Error: ETIMEDOUT read ETIMEDOUT',
+    async story({ port, cut }) {
+      const connection = await mariadb.createConnection({ host, port, user: 'root' })
+      await connection.query('select 1')
+      cut()
+      return comes(connection, 'end')
     },
   },
 }

@@ -1,7 +1,8 @@
 import pg from 'pg'
 import { unconnected } from '../sockets.mjs'
-import { wordsOf, wordsSoon } from '../stories.mjs'
+import { comes, wordsOf, wordsSoon } from '../stories.mjs'
 
+const timedOut = 'Error: ETIMEDOUT read ETIMEDOUT'
 const config = { host: '127.0.0.1', user: 'test', database: 'postgres' }
 
 function openPool({ port, guard, onError }) {
@@ -60,7 +61,30 @@ export const drivers = {
   'pg, Pool of one, transaction, no listener of the client': {
     server: 'postgres',
     expects: "rejects with the kernel's error; the next query resolves",
-    uncaught: 'Error: ETIMEDOUT read ETIMEDOUT',
+    uncaught: timedOut,
     story: transaction({ listen: false, release: (client, error) => client.release(error) }),
+  },
+  'pg, Client, idle, no listener': {
+    server: 'postgres',
+    expects: "'close'",
+    // As it never emits 'end' then.
+    uncaught: [timedOut, 'Error:  Connection terminated unexpectedly'],
+    async story({ port, cut }) {
+      const client = new pg.Client({ ...config, port })
+      await client.connect()
+      cut()
+      return comes(client.connection.stream, 'close')
+    },
+  },
+  'pg, Pool, idle, no listener': {
+    server: 'postgres',
+    expects: "'remove'",
+    uncaught: timedOut,
+    async story({ port, cut }) {
+      const pool = new pg.Pool({ ...config, port, idleTimeoutMillis: 0 })
+      await pool.query('select 1')
+      cut()
+      return comes(pool, 'remove')
+    },
   },
 }

@@ -5,6 +5,8 @@ import { drizzle as drizzlePg } from 'drizzle-orm/node-postgres'
 import { drizzle as drizzlePostgres } from 'drizzle-orm/postgres-js'
 import knex from 'knex'
 import { Kysely, sql as kyselySql, PostgresDialect } from 'kysely'
+import mariadb from 'mariadb'
+import mysql from 'mysql2/promise'
 import pg from 'pg'
 import postgres from 'postgres'
 import { Sequelize } from 'sequelize'
@@ -32,7 +34,7 @@ function onDrizzle(client) {
 }
 
 /** Each with a pool of one. */
-const open = {
+const onPostgres = {
   'postgres.js': ({ port }) => {
     const sql = postgres({ ...config, port })
     return {
@@ -102,6 +104,81 @@ const open = {
   },
 }
 
+const mariadbConfig = { host, user: 'root', connectionLimit: 1 }
+
+const onMariadb = {
+  'mysql2, pool': ({ port }) => {
+    const pool = mysql.createPool({ ...mariadbConfig, port })
+    return {
+      query: () => pool.query('select 1'),
+      async transaction(body) {
+        const connection = await pool.getConnection()
+        try {
+          await connection.beginTransaction()
+          await body(() => connection.query('select 1'))
+          await connection.commit()
+        } catch (error) {
+          await connection.rollback().catch(() => {})
+          throw error
+        } finally {
+          connection.release()
+        }
+      },
+    }
+  },
+  'mariadb, pool': ({ port, onError }) => {
+    const pool = mariadb.createPool({ ...mariadbConfig, port })
+    pool.on('error', onError)
+    return {
+      query: () => pool.query('select 1'),
+      async transaction(body) {
+        const connection = await pool.getConnection()
+        try {
+          await connection.beginTransaction()
+          await body(() => connection.query('select 1'))
+          await connection.commit()
+        } catch (error) {
+          await connection.rollback().catch(() => {})
+          throw error
+        } finally {
+          await connection.release()
+        }
+      },
+    }
+  },
+  'knex on mysql2': ({ port }) => {
+    const db = knex({
+      ...{ client: 'mysql2', connection: { host, port, user: 'root' } },
+      pool: { min: 1, max: 1 },
+    })
+    return {
+      query: () => db.raw('select 1'),
+      transaction: (body) => db.transaction((tx) => body(() => tx.raw('select 1'))),
+    }
+  },
+  'typeorm on mysql2': async ({ port }) => {
+    const db = new DataSource({
+      ...{ type: 'mysql', host, port, username: 'root', poolSize: 1, logging: false },
+    })
+    await db.initialize()
+    return {
+      query: () => db.query('select 1'),
+      transaction: (body) => db.transaction((tx) => body(() => tx.query('select 1'))),
+    }
+  },
+  'sequelize on mysql2': ({ port }) => {
+    const db = new Sequelize({
+      ...{ dialect: 'mysql', host, port, username: 'root' },
+      ...{ logging: false, pool: { max: 1, min: 1, idle: 600_000 } },
+    })
+    return {
+      query: () => db.query('select 1'),
+      transaction: (body) =>
+        db.transaction((transaction) => body(() => db.query('select 1', { transaction }))),
+    }
+  },
+}
+
 const usual = "rejects with the kernel's error; then each query resolves"
 const notQueryable = 'Client has encountered a connection error and is not queryable'
 
@@ -112,12 +189,14 @@ const inside = {
   'drizzle-orm on postgres.js':
     'rejects: CONNECTION_CLOSED; then a query resolves, the next one is stuck',
   'knex on pg': `rejects: ROLLBACK - ${notQueryable}; then each query resolves`,
+  'knex on mysql2':
+    "rejects: ROLLBACK - Can't add new command when connection is in closed state; then each query resolves",
   'kysely on pg': `rejects: ${notQueryable}; then each query resolves`,
   'Prisma, @prisma/adapter-pg': 'rejects: P2010; then each query resolves',
 }
 const before = {
   // It keeps the client.
-  'drizzle-orm on pg': "rejects with the kernel's error; then each query is stuck",
+  'drizzle-orm on pg': "rejects with the kernel's error; then a query is stuck",
   'Prisma, @prisma/adapter-pg': 'rejects: P1008; then each query resolves',
 }
 
@@ -141,7 +220,7 @@ const remedies = {
     server: 'postgres',
     expects: 'rejects: CONNECTION_CLOSED; then each query resolves',
     story: silentInside((given) => {
-      const { query, transaction } = open['postgres.js'](given)
+      const { query, transaction } = onPostgres['postgres.js'](given)
       const unlessDead = (error) => {
         // Without a rollback, which postgres.js would wait for.
         if (isDeadPeerError(error)) return new Promise(() => {})
@@ -175,19 +254,23 @@ const remedies = {
   },
 }
 
-export const drivers = {
-  ...Object.fromEntries(
-    Object.entries(open).flatMap(([name, open]) => [
+const stories = (server, opens) =>
+  Object.fromEntries(
+    Object.entries(opens).flatMap(([name, open]) => [
       [
         `${name}, silent inside`,
-        { server: 'postgres', expects: inside[name] ?? usual, story: silentInside(open) },
+        { server, expects: inside[name] ?? usual, story: silentInside(open) },
       ],
       [
         `${name}, silent before`,
-        { server: 'postgres', expects: before[name] ?? usual, story: silentBefore(open) },
+        { server, expects: before[name] ?? usual, story: silentBefore(open) },
       ],
     ]),
-  ),
+  )
+
+export const drivers = {
+  ...stories('postgres', onPostgres),
+  ...stories('mariadb', onMariadb),
   ...withoutListener,
   ...remedies,
 }
