@@ -86,12 +86,17 @@ async function tell({ story, server }) {
   const emitted = []
   const onError = (error) => emitted.push(describe(error))
   const port = await portFor(server)
+  const silent = []
   const cut = () => {
-    for (const socket of live(sockets)) unplug(socket)
+    for (const socket of live(sockets)) {
+      unplug(socket)
+      silent.push(socket)
+    }
   }
   const running = opening.run(sockets, () => story({ port, cut, onError }))
   const outcome = await settled(running, 2 * wait)
-  return { outcome, emitted }
+  const died = silent.length > 0 && silent.every(({ destroyed }) => destroyed)
+  return { outcome, died, emitted }
 }
 
 async function connectedSockets(sockets) {

@@ -1,7 +1,6 @@
 /**
- * Prisma's client as `prisma generate` writes it for a schema of PostgreSQL without models (generator
- * `prisma-client`, internal/class.ts), less the types. The generator itself asks a registry of
- * binaries for its engine, which the client no longer has.
+ * Prisma's client as `prisma generate` 7.10 writes it for a schema of PostgreSQL without models (generator
+ * `prisma-client`, internal/class.ts), without the types. The generator needs a download; this does not.
  */
 import { createRequire } from 'node:module'
 import * as runtime from '@prisma/client/runtime/client'

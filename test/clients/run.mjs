@@ -129,6 +129,8 @@ function checkStory(name, way, { story, expects }) {
     story.failed === undefined && words === expected,
     story,
   )
+  // Stuck although its connection has died, and not because it never went silent.
+  if (way === 'register' && expected === 'stuck') check(name, way, 'it died', story.died, story)
 }
 
 const seconds = (ms) => (ms === undefined ? '—' : `${(ms / 1000).toFixed(1)} s`)
