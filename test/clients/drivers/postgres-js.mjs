@@ -1,13 +1,26 @@
 import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
-import { wordsOf } from '../stories.mjs'
+import { wordsOf, wordsSoon } from '../stories.mjs'
 
 const host = '127.0.0.1'
 const config = { host, user: 'test', database: 'postgres', max: 1 }
 
 /** The loop's body is at work when the connection goes silent, for longer than the dead-peer time. */
 const work = () => sleep(7000)
+
+const reservation =
+  (next) =>
+  async ({ port, cut }) => {
+    const sql = postgres({ ...config, port })
+    const reserved = await sql.reserve()
+    await reserved`select 1`
+    cut()
+    const outcome = await wordsOf(reserved`select 1`)
+    // Until the socket has closed.
+    await sleep(100)
+    return `${outcome}; the next query ${await wordsSoon(next(sql, reserved))}`
+  }
 
 export const drivers = {
   'postgres.js': {
@@ -102,5 +115,25 @@ export const drivers = {
       })
       return wordsOf(query).finally(work)
     },
+  },
+  'postgres.js, reserve(), used again after the error': {
+    server: 'postgres',
+    expects: "rejects with the kernel's error; the next query is stuck",
+    uncaught: "TypeError:  Cannot read properties of null (reading 'write')",
+    story: reservation((_, reserved) => reserved`select 1`),
+  },
+  'postgres.js, reserve(), released after the error': {
+    server: 'postgres',
+    expects: "rejects with the kernel's error; the next query is stuck",
+    uncaught: "TypeError:  Cannot read properties of null (reading 'write')",
+    story: reservation((sql, reserved) => {
+      reserved.release()
+      return sql`select 1`
+    }),
+  },
+  'postgres.js, reserve(), not released after the error': {
+    server: 'postgres',
+    expects: "rejects with the kernel's error; the next query resolves",
+    story: reservation((sql) => sql`select 1`),
   },
 }
