@@ -12,6 +12,7 @@
  *   story     instead of `open`: one sequence with a death in it, `{ port, cut, onError, guard }` → what came of it
  *             in words. `cut()` silences every connection that it has opened. `guard` as above: with an `option`
  *   expects   what comes of the story with the library: the words, 'rejects' or 'stuck'
+ *   uncaught  the exception that the driver leaves uncaught in this story: without a handler it ends the process
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { Socket } from 'node:net'
@@ -85,14 +86,19 @@ async function tell({ story, server }) {
   const emitted = []
   const onError = (error) => emitted.push(describe(error))
   const port = server && (await portFor(server))
+  const silent = []
   const cut = () => {
-    for (const socket of live(sockets)) unplug(socket)
+    for (const socket of live(sockets)) {
+      unplug(socket)
+      silent.push(socket)
+    }
   }
   const running = opening.run(sockets, () =>
     story({ port, cut, onError, ...(way === 'option' && { guard }) }),
   )
   const outcome = await settled(running, 2 * wait)
-  return { outcome, emitted }
+  const died = silent.length > 0 && silent.every(({ destroyed }) => destroyed)
+  return { outcome, died, emitted }
 }
 
 async function connectedSockets(sockets) {
@@ -100,11 +106,12 @@ async function connectedSockets(sockets) {
   return live(sockets)
 }
 
-/** Follows the sockets to their errors. It looks at them: basic-ftp removes every listener. */
+/** Follows the sockets to their errors. */
 function deaths(sockets) {
   const start = performance.now()
   return sockets.map((socket) => {
     const death = {}
+    // Not at 'close': mariadb and basic-ftp remove every listener.
     const timer = setInterval(() => {
       if (!socket.destroyed) return
       clearInterval(timer)
@@ -120,6 +127,8 @@ async function healthy(client) {
   const { query, sockets } = await open(client)
   await query()
   const before = live(sockets)
+  // Such as one that asked for the server's version.
+  const closedBefore = sockets.filter(({ destroyed }) => destroyed)
   const options = before.map(optionsOf)
   const end = performance.now() + load
   let queries = 0
@@ -130,7 +139,9 @@ async function healthy(client) {
     await sleep(10)
   }
   // More may have been opened, as undici does; none may have gone.
-  const gone = sockets.filter((socket) => socket.destroyed).map(({ errored }) => describe(errored))
+  const gone = sockets
+    .filter((socket) => socket.destroyed && !closedBefore.includes(socket))
+    .map(({ errored }) => describe(errored))
   const optionsAfter = live(before).map(optionsOf)
   return { options, optionsAfter, queries, connections: before.length, gone }
 }
@@ -196,4 +207,4 @@ await Promise.all(
   }),
 )
 const ordered = Object.fromEntries(Object.keys(drivers).map((name) => [name, results[name]]))
-process.stdout.write(JSON.stringify({ results: ordered, uncaught }), () => process.exit())
+process.stdout.write(`\n${JSON.stringify({ results: ordered, uncaught })}`, () => process.exit())

@@ -6,11 +6,7 @@ import { once } from 'node:events'
 import { createServer as createHttpServer } from 'node:http'
 import { createServer as createHttpsServer } from 'node:https'
 import { createServer } from 'node:net'
-import 'reflect-metadata'
 import grpc from '@grpc/grpc-js'
-import { Controller, Module } from '@nestjs/common'
-import { NestFactory } from '@nestjs/core'
-import { MessagePattern, Transport } from '@nestjs/microservices'
 import { WebSocketServer } from 'ws'
 
 export const psk = Buffer.alloc(16, 7)
@@ -20,31 +16,6 @@ export async function listening(server) {
   await once(server, 'listening')
   return server.address().port
 }
-
-class Echo {
-  echo(value) {
-    return value
-  }
-  never() {
-    return new Promise(() => {})
-  }
-}
-// As @Controller() and @MessagePattern() in TypeScript.
-for (const name of ['echo', 'never']) {
-  MessagePattern(name)(Echo.prototype, name, Object.getOwnPropertyDescriptor(Echo.prototype, name))
-}
-Controller()(Echo)
-class EchoModule {}
-Module({ controllers: [Echo] })(EchoModule)
-
-/** A Nest TCP microservice that does not listen yet. */
-export const nestMicroservice = () =>
-  NestFactory.createMicroservice(EchoModule, {
-    transport: Transport.TCP,
-    options: { host: '127.0.0.1', port: 0 },
-    // Its logger, which is one for the process, writes to stdout, which is the frame's.
-    logger: false,
-  })
 
 const here = (_, response) => response.end('here')
 const plain = (value) => value
@@ -56,6 +27,10 @@ export const localServers = {
     listening(
       createHttpsServer({ ciphers: 'PSK', pskCallback: () => psk, keepAliveTimeout: 60_000 }, here),
     ),
+  async sqlServer() {
+    const { answerTds } = await import('./tds.mjs')
+    return listening(createServer(answerTds))
+  },
   /** Accepts, reads, and never answers. */
   acceptor: () => listening(createServer((socket) => socket.on('error', () => {}).resume())),
   /** Writes for as long as it can. */
@@ -77,6 +52,7 @@ export const localServers = {
     return listening(server)
   },
   async nest() {
+    const { nestMicroservice } = await import('./nest.mjs')
     const app = await nestMicroservice()
     await app.listen()
     return app.unwrap().address().port

@@ -13,7 +13,7 @@ import fastify from 'fastify'
 import { lastValueFrom, Observable } from 'rxjs'
 import { isDeadPeerError } from '../../../dist/index.js'
 import { unplug } from '../../../dist/testing.js'
-import { nestMicroservice } from '../local-servers.mjs'
+import { nestMicroservice } from '../nest.mjs'
 
 const host = '127.0.0.1'
 const GET = 'GET / HTTP/1.1\r\nHost: test\r\n\r\n'
