@@ -3,14 +3,15 @@
  * `without`. Prints what each did as JSON. What is judged is in run.mjs.
  *
  * A driver is an entry of the file's `drivers`:
- *   server    whose port it gets: one of servers.mjs or of local-servers.mjs
- *   open      opens it: `{ port, guard, onError }` → `{ query }`, its smallest query. `guard` sets a socket
- *             (or an agent) through the driver's own option; without it the driver is left alone.
- *             `onError` takes what the driver emits
+ *   server    whose port it gets: one of servers.mjs or of local-servers.mjs; none if it is one itself
+ *   open      opens it: `{ port, ports, guard, onError }` → `{ query }`, its smallest query. `guard` sets a
+ *             socket (or an agent) through the driver's own option; without it the driver is left alone.
+ *             `onError` takes what the driver emits. `ports` has all of them, by name
  *   option    the driver's option, event or property that gives access to its socket, if it has one
  *   optionsOnly   no query: what the kernel has is all that is looked at
- *   story     instead of `open`: one sequence with a death in it, `{ port, cut, onError }` → what came of it in
- *             words. `cut()` silences every connection that it has opened
+ *   story     instead of `open`: one sequence with a death in it, `{ port, ports, guard, cut, onError }` →
+ *             what came of it in words. `cut()` silences every connection that it has opened,
+ *             `cut({ forGood: true })` also those that it opens later: the server does not come back
  *   expects   what comes of the story with the library: the words, 'rejects' or 'stuck'
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
@@ -34,14 +35,22 @@ setDeadPeerTimeout(new Socket(), ms)
 
 /** Which test opens a socket; reconnects inherit it. */
 const opening = new AsyncLocalStorage()
+/** The tests whose server does not come back. */
+const silenced = new WeakSet()
 const { connect } = Socket.prototype
 Socket.prototype.connect = function (...args) {
-  opening.getStore()?.push(this)
+  const sockets = opening.getStore()
+  sockets?.push(this)
+  // Before what the driver writes at 'connect'.
+  this.prependOnceListener('connect', () => {
+    if (silenced.has(sockets)) unplug(this)
+  })
   return Reflect.apply(connect, this, args)
 }
 
 /** An HTTP server for each opening: Node's own fetch has one pool for all, and an origin of its own keeps the tests apart. */
 async function portFor(server) {
+  if (server === undefined) return undefined
   if (server === 'http') return localServers.http()
   if (ports[server] === undefined) ports[server] = localServers[server]()
   return ports[server]
@@ -72,7 +81,7 @@ async function open({ open, option, server }) {
   const emitted = []
   const onError = (error) => emitted.push(describe(error))
   const port = await portFor(server)
-  const given = { port, onError, ...(way === 'option' && option && { guard }) }
+  const given = { port, ports, onError, ...(way === 'option' && option && { guard }) }
   return opening.run(sockets, async () => {
     const { query } = await open(given)
     return { query: query && (() => opening.run(sockets, async () => query())), sockets, emitted }
@@ -80,15 +89,17 @@ async function open({ open, option, server }) {
 }
 
 /** Runs a driver's story: one sequence with a death in it. */
-async function tell({ story, server }) {
+async function tell({ story, option, server }) {
   const sockets = []
   const emitted = []
   const onError = (error) => emitted.push(describe(error))
   const port = await portFor(server)
-  const cut = () => {
+  const cut = ({ forGood = false } = {}) => {
+    if (forGood) silenced.add(sockets)
     for (const socket of live(sockets)) unplug(socket)
   }
-  const running = opening.run(sockets, () => story({ port, cut, onError }))
+  const given = { port, ports, cut, onError, ...(way === 'option' && option && { guard }) }
+  const running = opening.run(sockets, () => story(given))
   const outcome = await settled(running, 2 * wait)
   return { outcome, emitted }
 }
@@ -172,12 +183,11 @@ const uncaught = []
 process.on('uncaughtException', (error) => uncaught.push(describe(error)))
 await Promise.all(
   Object.entries(drivers).map(async ([name, client]) => {
+    if (way === 'option' && client.option === undefined) return
     if (client.story) {
-      if (way !== 'option')
-        results[name] = { story: await guarded(() => tell(client)), expects: client.expects }
+      results[name] = { story: await guarded(() => tell(client)), expects: client.expects }
       return
     }
-    if (way === 'option' && client.option === undefined) return
     if (client.optionsOnly) {
       const opened = await open(client)
       const sockets = await connectedSockets(opened.sockets)

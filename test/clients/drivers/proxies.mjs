@@ -1,0 +1,118 @@
+import { AsyncResource } from 'node:async_hooks'
+import { once } from 'node:events'
+import http from 'node:http'
+import https from 'node:https'
+import httpProxy from 'http-proxy'
+import { HttpProxyAgent } from 'http-proxy-agent'
+import { HttpsProxyAgent } from 'https-proxy-agent'
+import { SocksProxyAgent } from 'socks-proxy-agent'
+import { listening, localServers, psk } from '../local-servers.mjs'
+
+const host = '127.0.0.1'
+
+/** What a browser does is not what the test cuts. */
+const outside = new AsyncResource('outside')
+
+const get = (module, options) =>
+  new Promise((resolve, reject) => {
+    const request = module.get({ host, ...options }, (response) => {
+      response.on('error', reject).on('end', () => resolve(response.statusCode))
+      response.resume()
+    })
+    request.on('error', reject)
+  })
+
+/** A reverse proxy, and a client of its own. */
+async function reverseProxy({ port, guard }, onError) {
+  const agent = new http.Agent({ keepAlive: true })
+  guard?.(agent)
+  const proxy = httpProxy.createProxyServer({ target: `http://${host}:${port}`, agent })
+  proxy.on('error', onError)
+  return listening(http.createServer((request, response) => proxy.web(request, response)))
+}
+
+/** A client that reads an answer without an end through the proxy, and what it sees when the proxy's server dies. */
+const midAnswer = (onProxyError, expects) => ({
+  server: 'http',
+  async story({ port, cut }) {
+    const proxy = await reverseProxy({ port }, onProxyError)
+    const response = await outside.runInAsyncScope(
+      () =>
+        new Promise((resolve, reject) => {
+          http.get({ host, port: proxy, path: '/endless' }, resolve).on('error', reject)
+        }),
+    )
+    response.resume()
+    await once(response, 'data')
+    cut()
+    const [error] = await once(response, 'error')
+    return `the client sees ${error.code}`
+  },
+  expects,
+})
+
+const origins = { http: localServers.http(), https: localServers.https() }
+
+/** A request through an agent that opens its connections through a proxy. */
+const through = (module, server, makeAgent, more) => ({
+  server,
+  option: 'the agent',
+  async open({ port, guard }) {
+    const agent = makeAgent(port)
+    guard?.(agent)
+    const options = { agent, port: await origins[module === https ? 'https' : 'http'], ...more }
+    return { query: () => get(module, options) }
+  },
+})
+
+const tls = {
+  ciphers: 'PSK',
+  checkServerIdentity: () => undefined,
+  pskCallback: () => ({ psk, identity: 'test' }),
+}
+
+export const drivers = {
+  'http-proxy': {
+    server: 'http',
+    option: 'agent',
+    async open(given) {
+      const proxy = await reverseProxy(given, (error, _, response) => {
+        given.onError(error)
+        response.writeHead(502).end()
+      })
+      return {
+        async query() {
+          const status = await outside.runInAsyncScope(() => get(http, { port: proxy }))
+          if (status !== 200) throw new Error(`the client gets ${status}`)
+        },
+      }
+    },
+  },
+  'http-proxy, in the middle of an answer': midAnswer(() => {}, 'stuck'),
+  'http-proxy, likewise, response.destroy()': midAnswer(
+    (_error, _request, response) => response.destroy(),
+    'the client sees ECONNRESET',
+  ),
+  'http-proxy-agent': through(
+    http,
+    'forwardProxy',
+    (port) => new HttpProxyAgent(`http://${host}:${port}`, { keepAlive: true }),
+  ),
+  'https-proxy-agent': through(
+    https,
+    'tinyproxy',
+    (port) => new HttpsProxyAgent(`http://${host}:${port}`, { keepAlive: true }),
+    tls,
+  ),
+  'socks-proxy-agent': through(
+    http,
+    'microsocks',
+    (port) => new SocksProxyAgent(`socks5h://${host}:${port}`, { keepAlive: true }),
+  ),
+  'socks-proxy-agent, https': through(
+    https,
+    'microsocks',
+    (port) => new SocksProxyAgent(`socks5h://${host}:${port}`, { keepAlive: true }),
+    tls,
+  ),
+}
