@@ -8,11 +8,13 @@
  *             socket (or an agent) through the driver's own option; without it the driver is left alone.
  *             `onError` takes what the driver emits. `ports` has all of them, by name
  *   option    the driver's option, event or property that gives access to its socket, if it has one
+ *   pause     milliseconds that the driver lets pass before it sends again by itself; 0 unless said
  *   optionsOnly   no query: what the kernel has is all that is looked at
  *   story     instead of `open`: one sequence with a death in it, `{ port, ports, guard, cut, onError }` →
  *             what came of it in words. `cut()` silences every connection that it has opened,
  *             `cut({ forGood: true })` also those that it opens later: the server does not come back
  *   expects   what comes of the story with the library: the words, 'rejects' or 'stuck'
+ *   uncaught  the exception that the driver leaves uncaught in this story: without a handler it ends the process
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { Socket } from 'node:net'
@@ -22,6 +24,7 @@ import {
   getKeepalive,
   getUserTimeout,
   isDeadPeerError,
+  onDeadPeer,
   setDeadPeerTimeout,
 } from '../../dist/index.js'
 import { unplug } from '../../dist/testing.js'
@@ -109,16 +112,25 @@ async function connectedSockets(sockets) {
   return live(sockets)
 }
 
+/** Under TLS over a socket, the socket above it gets the error: by the local port. */
+const overTls = new Map()
+onDeadPeer(({ localPort, error }) => overTls.set(localPort, error))
+
 /** Follows the sockets to their errors. */
 function deaths(sockets) {
   const start = performance.now()
   return sockets.map((socket) => {
     const death = {}
-    socket.once('close', () => {
+    const port = socket.localPort
+    // Not at 'close': mariadb removes every listener.
+    const timer = setInterval(() => {
+      if (!socket.destroyed) return
+      clearInterval(timer)
+      const error = socket.errored ?? overTls.get(port)
       death.after = Math.round(performance.now() - start)
-      death.deadPeer = isDeadPeerError(socket.errored)
-      death.error = describe(socket.errored)
-    })
+      death.deadPeer = isDeadPeerError(error)
+      death.error = describe(error)
+    }, 20)
     return death
   })
 }
@@ -142,6 +154,8 @@ async function healthy(client) {
   return { options, optionsAfter, queries, connections: before.length, gone }
 }
 
+const copyOf = (died) => died.map((death) => ({ ...death }))
+
 async function inFlight(client) {
   const { query, sockets, emitted } = await open(client)
   await query()
@@ -150,9 +164,9 @@ async function inFlight(client) {
   const cut = live(sockets)
   for (const socket of cut) unplug(socket)
   const died = deaths(cut)
-  const outcome = await settled(query(), wait)
+  const outcome = await settled(query(), wait + (client.pause ?? 0))
   await sleep(100)
-  return { outcome, died, emitted }
+  return { outcome, died: copyOf(died), emitted }
 }
 
 async function idle(client) {
@@ -167,7 +181,7 @@ async function idle(client) {
     if (died.every(({ after }) => after !== undefined)) break
   }
   const dead = died.every(({ after }) => after !== undefined)
-  return { died, emitted, next: dead ? await settled(query(), 3000) : undefined }
+  return { died: copyOf(died), emitted, next: dead ? await settled(query(), 3000) : undefined }
 }
 
 const guarded = async (action) => {
@@ -202,4 +216,4 @@ await Promise.all(
   }),
 )
 const ordered = Object.fromEntries(Object.keys(drivers).map((name) => [name, results[name]]))
-process.stdout.write(JSON.stringify({ results: ordered, uncaught }), () => process.exit())
+process.stdout.write(`\n${JSON.stringify({ results: ordered, uncaught })}`, () => process.exit())

@@ -6,6 +6,8 @@ import got from 'got'
 import fetch from 'node-fetch'
 import * as undici from 'undici'
 
+process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = 'true'
+
 const host = '127.0.0.1'
 
 function agentFor(guard) {
@@ -21,6 +23,7 @@ const read = (text) => {
 /** got sends a GET again after 1 s; with `limit: 0` it does not. */
 const gotWith = (retry) => ({
   server: 'http',
+  pause: retry ? 0 : 1100,
   option: 'agent',
   open({ port, guard }) {
     const client = got.extend({ agent: { http: agentFor(guard) }, ...(retry && { retry }) })
@@ -48,7 +51,9 @@ const s3With = (options) => ({
   },
 })
 
+/** It sends again after one or two seconds. */
 const elasticsearchWith = (options) => ({
+  pause: options ? 0 : 2000,
   server: 'elasticsearch',
   option: 'agent, connect',
   open({ port, guard }) {
@@ -90,6 +95,19 @@ export const drivers = {
   },
   '@aws-sdk/client-s3': s3With(),
   '@aws-sdk/client-s3, maxAttempts: 1': s3With({ maxAttempts: 1 }),
+  /** Each attempt takes the time anew. */
+  '@aws-sdk/client-s3, maxAttempts: 2, the server stays silent': {
+    server: 's3',
+    async story({ cut, ...given }) {
+      const client = s3(given, { maxAttempts: 2 })
+      const get = new GetObjectCommand({ Bucket: 'bucket', Key: 'key' })
+      read(await (await client.send(get)).Body.transformToString())
+      cut({ forGood: true })
+      await client.send(get)
+      return 'an answer'
+    },
+    expects: 'rejects',
+  },
   '@elastic/elasticsearch': elasticsearchWith(),
   '@elastic/elasticsearch, maxRetries: 0': elasticsearchWith({ maxRetries: 0 }),
 }

@@ -50,28 +50,28 @@ export const drivers = {
       if (guard) container.on('connection_open', ({ connection }) => guard(connection.socket))
       const connection = container.connect({ host, port, username: 'guest', password: 'guest' })
       const sender = connection.open_sender(`rhea${senders++}-${process.pid}`)
-      await once(sender, 'sendable')
-      return {
-        query: () =>
-          new Promise((resolve, reject) => {
-            const delivery = sender.send({ body: 'x' })
-            const settle = (settled, value) => {
-              sender.off('accepted', onAccepted)
-              connection.off('disconnected', onDisconnected)
-              settled(value)
-            }
-            const onAccepted = (context) => {
-              if (context.delivery === delivery) settle(resolve)
-            }
-            // A listener of the connection's own takes the event from the container's.
-            const onDisconnected = ({ error }) => {
-              onError(error)
-              settle(reject, error)
-            }
-            sender.on('accepted', onAccepted)
-            connection.on('disconnected', onDisconnected)
-          }),
-      }
+      let sendable = once(sender, 'sendable')
+      // What is sent before the link is there again is lost.
+      container.on('disconnected', () => {
+        sendable = once(sender, 'sendable')
+      })
+      await sendable
+      const send = () =>
+        new Promise((resolve, reject) => {
+          const delivery = sender.send({ body: 'x' })
+          const settle = (settled, value) => {
+            sender.off('accepted', onAccepted)
+            container.off('disconnected', onDisconnected)
+            settled(value)
+          }
+          const onAccepted = (context) => {
+            if (context.delivery === delivery) settle(resolve)
+          }
+          const onDisconnected = ({ error }) => settle(reject, error)
+          sender.on('accepted', onAccepted)
+          container.on('disconnected', onDisconnected)
+        })
+      return { query: () => sendable.then(send) }
     },
   },
   'rhea, the unsettled message': {

@@ -13,9 +13,10 @@ const host = '127.0.0.1'
 /** What a browser does is not what the test cuts. */
 const outside = new AsyncResource('outside')
 
-const get = (module, options) =>
+const get = (url, options) =>
   new Promise((resolve, reject) => {
-    const request = module.get({ host, ...options }, (response) => {
+    const { get } = url.startsWith('https:') ? https : http
+    const request = get(url, options, (response) => {
       response.on('error', reject).on('end', () => resolve(response.statusCode))
       response.resume()
     })
@@ -23,10 +24,8 @@ const get = (module, options) =>
   })
 
 /** A reverse proxy, and a client of its own. */
-async function reverseProxy({ port, guard }, onError) {
-  const agent = new http.Agent({ keepAlive: true })
-  guard?.(agent)
-  const proxy = httpProxy.createProxyServer({ target: `http://${host}:${port}`, agent })
+async function reverseProxy(options, onError) {
+  const proxy = httpProxy.createProxyServer(options)
   proxy.on('error', onError)
   return listening(http.createServer((request, response) => proxy.web(request, response)))
 }
@@ -35,7 +34,7 @@ async function reverseProxy({ port, guard }, onError) {
 const midAnswer = (onProxyError, expects) => ({
   server: 'http',
   async story({ port, cut }) {
-    const proxy = await reverseProxy({ port }, onProxyError)
+    const proxy = await reverseProxy({ target: `http://${host}:${port}` }, onProxyError)
     const response = await outside.runInAsyncScope(
       () =>
         new Promise((resolve, reject) => {
@@ -54,14 +53,15 @@ const midAnswer = (onProxyError, expects) => ({
 const origins = { http: localServers.http(), https: localServers.https() }
 
 /** A request through an agent that opens its connections through a proxy. */
-const through = (module, server, makeAgent, more) => ({
+const through = (protocol, server, makeAgent, more) => ({
   server,
   option: 'the agent',
   async open({ port, guard }) {
     const agent = makeAgent(port)
     guard?.(agent)
-    const options = { agent, port: await origins[module === https ? 'https' : 'http'], ...more }
-    return { query: () => get(module, options) }
+    // As a URL: with `{ host, port }` agent-base does not find the connection again that it has kept.
+    const url = `${protocol}://${host}:${await origins[protocol]}`
+    return { query: () => get(url, { agent, ...more }) }
   },
 })
 
@@ -75,14 +75,17 @@ export const drivers = {
   'http-proxy': {
     server: 'http',
     option: 'agent',
-    async open(given) {
-      const proxy = await reverseProxy(given, (error, _, response) => {
-        given.onError(error)
+    async open({ port, guard, onError }) {
+      const agent = new http.Agent({ keepAlive: true })
+      guard?.(agent)
+      const options = { target: `http://${host}:${port}`, agent }
+      const proxy = await reverseProxy(options, (error, _, response) => {
+        onError(error)
         response.writeHead(502).end()
       })
       return {
         async query() {
-          const status = await outside.runInAsyncScope(() => get(http, { port: proxy }))
+          const status = await outside.runInAsyncScope(() => get(`http://${host}:${proxy}`))
           if (status !== 200) throw new Error(`the client gets ${status}`)
         },
       }
@@ -94,23 +97,23 @@ export const drivers = {
     'the client sees ECONNRESET',
   ),
   'http-proxy-agent': through(
-    http,
+    'http',
     'forwardProxy',
     (port) => new HttpProxyAgent(`http://${host}:${port}`, { keepAlive: true }),
   ),
   'https-proxy-agent': through(
-    https,
+    'https',
     'tinyproxy',
     (port) => new HttpsProxyAgent(`http://${host}:${port}`, { keepAlive: true }),
     tls,
   ),
   'socks-proxy-agent': through(
-    http,
+    'http',
     'microsocks',
     (port) => new SocksProxyAgent(`socks5h://${host}:${port}`, { keepAlive: true }),
   ),
   'socks-proxy-agent, https': through(
-    https,
+    'https',
     'microsocks',
     (port) => new SocksProxyAgent(`socks5h://${host}:${port}`, { keepAlive: true }),
     tls,

@@ -49,6 +49,7 @@ export const drivers = {
   },
   'bullmq, Queue': {
     server: 'redis',
+    pause: 1000,
     option: 'RedisConnection.clientFactory',
     async open(given) {
       const queue = new Queue(queueName(), { connection: bullmqConnection(given) })
@@ -71,8 +72,8 @@ export const drivers = {
       given.cut()
       const queue = new Queue(name, { connection })
       await queue.add('job', {}, { removeOnComplete: true })
-      await once(worker, 'completed')
-      return 'the job is done'
+      // Not once(), which rejects at 'error'.
+      return new Promise((resolve) => worker.on('completed', () => resolve('the job is done')))
     },
     expects: 'the job is done',
   },

@@ -35,6 +35,9 @@ const socketIoClient = ({ port, guard }) => {
   })
 }
 
+/** Of servers, too: what clients alone need is the default. */
+export const scope = 'all'
+
 export const drivers = {
   ws: {
     server: 'ws',
@@ -151,7 +154,8 @@ export const drivers = {
             settled(value)
           }
           source.addEventListener('message', ({ data }) => settle(resolve, data), { signal })
-          source.addEventListener('error', (event) => settle(reject, event), { signal })
+          const onError = ({ message }) => settle(reject, new Error(`error event: ${message}`))
+          source.addEventListener('error', onError, { signal })
         })
       await query()
       return { query }
