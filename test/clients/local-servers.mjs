@@ -2,7 +2,7 @@
  * The servers that Node itself is: each started by name where a driver asks for it, in the
  * driver's own process.
  */
-import { once } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import { createServer as createHttpServer, get } from 'node:http'
 import { createServer as createHttpsServer } from 'node:https'
 import { createServer } from 'node:net'
@@ -28,13 +28,18 @@ const endless = () =>
     })(),
   )
 
-const here = ({ url }, response) => {
+/** An event with a server's port as its name is sent to each EventSource of that server. */
+export const news = new EventEmitter()
+
+const here = ({ url, socket }, response) => {
   if (url === '/endless') endless().pipe(response)
   else if (url === '/events') {
     response.writeHead(200, { 'content-type': 'text/event-stream' })
     response.write('retry: 200\n\n')
-    const events = setInterval(() => response.write('data: here\n\n'), 50)
-    response.on('close', () => clearInterval(events))
+    const send = () => response.write('data: here\n\n')
+    const port = String(socket.localPort)
+    news.on(port, send)
+    response.on('close', () => news.off(port, send))
   } else response.end('here')
 }
 

@@ -6,7 +6,7 @@ import { io } from 'socket.io-client'
 import * as undici from 'undici'
 import WebSocket, { WebSocketServer } from 'ws'
 import { unplug } from '../../../dist/testing.js'
-import { listening } from '../local-servers.mjs'
+import { listening, news } from '../local-servers.mjs'
 
 const host = '127.0.0.1'
 
@@ -144,8 +144,13 @@ export const drivers = {
         ...(guard && { fetch: (url, init) => undici.fetch(url, { ...init, dispatcher }) }),
       })
       source.addEventListener('error', (event) => onError(`error event: ${event.message}`))
+      const opened = () =>
+        new Promise((resolve) => {
+          if (source.readyState === source.OPEN) resolve()
+          else source.addEventListener('open', resolve, { once: true })
+        })
       /** The next event, or the error that comes before. */
-      const query = () =>
+      const next = () =>
         new Promise((resolve, reject) => {
           const listeners = new AbortController()
           const { signal } = listeners
@@ -156,8 +161,10 @@ export const drivers = {
           source.addEventListener('message', ({ data }) => settle(resolve, data), { signal })
           const onError = ({ message }) => settle(reject, new Error(`error event: ${message}`))
           source.addEventListener('error', onError, { signal })
+          news.emit(String(port))
         })
-      await query()
+      // What comes while it reconnects is missed.
+      const query = () => opened().then(next)
       return { query }
     },
   },
