@@ -26,7 +26,7 @@ const get = (url, options) =>
 /** A reverse proxy, and a client of its own. */
 async function reverseProxy(options, onError) {
   const proxy = httpProxy.createProxyServer(options)
-  proxy.on('error', onError)
+  if (onError) proxy.on('error', onError)
   return listening(http.createServer((request, response) => proxy.web(request, response)))
 }
 
@@ -96,6 +96,10 @@ export const drivers = {
     (_error, _request, response) => response.destroy(),
     'the client sees ECONNRESET',
   ),
+  "http-proxy, likewise, no 'error' listener": {
+    ...midAnswer(undefined, 'stuck'),
+    uncaught: 'Error: ETIMEDOUT read ETIMEDOUT',
+  },
   'http-proxy-agent': through(
     'http',
     'forwardProxy',

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import memjs from 'memjs'
 import { MongoClient } from 'mongodb'
 
@@ -69,5 +70,19 @@ export const drivers = {
       const client = memjs.Client.create(`${host}:${port}`, { timeout: 60, retries: 0, logger })
       return { query: () => client.set('key', 'value', {}) }
     },
+  },
+  /** Its own timer abandons the connection without closing it, and the end of that closes the next one, too. */
+  'memjs, its own timer of half a second': {
+    server: 'memcached',
+    async story({ port, cut }) {
+      const client = memjs.Client.create(`${host}:${port}`, { retries: 0, logger })
+      await client.set('key', 'value', {})
+      cut()
+      await client.set('key', 'value', {}).catch(() => {})
+      await client.set('key', 'value', {})
+      await once(client.servers[0]._socket, 'close')
+      return 'the next connection is closed with the abandoned one'
+    },
+    expects: 'the next connection is closed with the abandoned one',
   },
 }
