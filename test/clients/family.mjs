@@ -8,7 +8,7 @@
  *             socket (or an agent) through the driver's own option; without it the driver is left alone.
  *             `onError` takes what the driver emits. `ports` has all of them, by name
  *   option    the driver's option, event or property that gives access to its socket, if it has one
- *   pause     milliseconds that the driver lets pass before it sends again by itself; 0 unless said
+ *   pause     how much later, in milliseconds, because the driver waits before it sends again; 0 unless said
  *   optionsOnly   no query: what the kernel has is all that is looked at
  *   story     instead of `open`: one sequence with a death in it, `{ port, ports, guard, cut, onError }` →
  *             what came of it in words. `cut()` silences every connection that it has opened,
@@ -165,7 +165,9 @@ async function inFlight(client) {
   for (const socket of cut) unplug(socket)
   const died = deaths(cut)
   const outcome = await settled(query(), wait + (client.pause ?? 0))
-  await sleep(100)
+  const end = performance.now() + (client.pause ?? 0)
+  do await sleep(100)
+  while (performance.now() < end && died.some(({ after }) => after === undefined))
   return { outcome, died: copyOf(died), emitted }
 }
 

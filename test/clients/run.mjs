@@ -95,10 +95,10 @@ function checkSet(name, way, { options = [], optionsAfter = [], load, flight, qu
     load.queries > 0 && load.connections > 0 && load.gone.length === 0,
     load,
   )
-  const reported = (died) =>
-    died?.length > 0 && died.every(({ after, deadPeer }) => after <= LIMIT && deadPeer)
-  check(name, way, 'in flight, the sockets', reported(flight.died), flight)
   const within = LIMIT + (pause ?? 0)
+  const reported = (died) =>
+    died?.length > 0 && died.every(({ after, deadPeer }) => after <= within && deadPeer)
+  check(name, way, 'in flight, the sockets', reported(flight.died), flight)
   check(name, way, 'in flight, the promise', flight.outcome?.after <= within, flight)
   check(name, way, 'idle, the sockets', reported(quiet.died), quiet)
   check(name, way, 'idle, the next query is not stuck', quiet.next !== undefined, quiet)

@@ -25,11 +25,18 @@ const mongoGone = (options) => ({
   expects: 'rejects',
 })
 
+/**
+ * If the query's connection dies first, the driver at once asks the server through the connection that
+ * watches it. That one is cut, too, and now has data in flight: its time begins anew, and a retry waits for it.
+ */
+const MONITOR = 4500
+
 const logger = { log() {} }
 
 export const drivers = {
   mongodb: {
     server: 'mongo',
+    pause: MONITOR,
     async open(given) {
       const documents = await openMongo(given)
       return { query: () => documents.findOne() }
@@ -37,6 +44,7 @@ export const drivers = {
   },
   'mongodb, retryReads: false': {
     server: 'mongo',
+    pause: MONITOR,
     async open(given) {
       const documents = await openMongo(given, { retryReads: false })
       return { query: () => documents.findOne() }
