@@ -50,7 +50,8 @@ const midAnswer = (onProxyError, expects) => ({
   expects,
 })
 
-const origins = { http: localServers.http(), https: localServers.https() }
+/** Started by the first that asks: run.mjs imports this file, too, and must come to its end. */
+const origins = {}
 
 /** A request through an agent that opens its connections through a proxy. */
 const through = (protocol, server, makeAgent, more) => ({
@@ -59,6 +60,7 @@ const through = (protocol, server, makeAgent, more) => ({
   async open({ port, guard }) {
     const agent = makeAgent(port)
     guard?.(agent)
+    origins[protocol] ??= localServers[protocol]()
     // As a URL: with `{ host, port }` agent-base does not find the connection again that it has kept.
     const url = `${protocol}://${host}:${await origins[protocol]}`
     return { query: () => get(url, { agent, ...more }) }
