@@ -3,14 +3,16 @@
  * `without`. Prints what each did as JSON. What is judged is in run.mjs.
  *
  * A driver is an entry of the file's `drivers`:
- *   server    whose port it gets: one of servers.mjs or of local-servers.mjs
- *   open      opens it: `{ port, guard, onError }` → `{ query }`, its smallest query. `guard` sets a socket
- *             (or an agent) through the driver's own option; without it the driver is left alone.
- *             `onError` takes what the driver emits
+ *   server    whose port it gets: one of servers.mjs or of local-servers.mjs; none if it is one itself
+ *   open      opens it: `{ port, ports, guard, onError }` → `{ query }`, its smallest query. `guard` sets a
+ *             socket (or an agent) through the driver's own option; without it the driver is left alone.
+ *             `onError` takes what the driver emits. `ports` has all of them, by name
  *   option    the driver's option, event or property that gives access to its socket, if it has one
+ *   pause     how much later, in milliseconds, because the driver waits before it sends again; 0 unless said
  *   optionsOnly   no query: what the kernel has is all that is looked at
- *   story     instead of `open`: one sequence with a death in it, `{ port, cut, onError, guard }` → what came of it
- *             in words. `cut()` silences every connection that it has opened. `guard` as above: with an `option`
+ *   story     instead of `open`: one sequence with a death in it, `{ port, ports, guard, cut, onError }` →
+ *             what came of it in words. `cut()` silences every connection that it has opened,
+ *             `cut({ forGood: true })` also those that it opens later: the server does not come back
  *   expects   what comes of the story with the library: the words, 'rejects' or 'stuck'
  *   uncaught  the exception that the driver leaves uncaught in this story: without a handler it ends the process
  */
@@ -22,6 +24,7 @@ import {
   getKeepalive,
   getUserTimeout,
   isDeadPeerError,
+  onDeadPeer,
   setDeadPeerTimeout,
 } from '../../dist/index.js'
 import { unplug } from '../../dist/testing.js'
@@ -35,14 +38,22 @@ setDeadPeerTimeout(new Socket(), ms)
 
 /** Which test opens a socket; reconnects inherit it. */
 const opening = new AsyncLocalStorage()
+/** The tests whose server does not come back. */
+const silenced = new WeakSet()
 const { connect } = Socket.prototype
 Socket.prototype.connect = function (...args) {
-  opening.getStore()?.push(this)
+  const sockets = opening.getStore()
+  sockets?.push(this)
+  // Before what the driver writes at 'connect'.
+  this.prependOnceListener('connect', () => {
+    if (silenced.has(sockets)) unplug(this)
+  })
   return Reflect.apply(connect, this, args)
 }
 
 /** An HTTP server for each opening: Node's own fetch has one pool for all, and an origin of its own keeps the tests apart. */
 async function portFor(server) {
+  if (server === undefined) return undefined
   if (server === 'http') return localServers.http()
   if (ports[server] === undefined) ports[server] = localServers[server]()
   return ports[server]
@@ -73,7 +84,7 @@ async function open({ open, option, server }) {
   const emitted = []
   const onError = (error) => emitted.push(describe(error))
   const port = await portFor(server)
-  const given = { port, onError, ...(way === 'option' && option && { guard }) }
+  const given = { port, ports, onError, ...(way === 'option' && option && { guard }) }
   return opening.run(sockets, async () => {
     const { query } = await open(given)
     return { query: query && (() => opening.run(sockets, async () => query())), sockets, emitted }
@@ -81,21 +92,21 @@ async function open({ open, option, server }) {
 }
 
 /** Runs a driver's story: one sequence with a death in it. */
-async function tell({ story, server }) {
+async function tell({ story, option, server }) {
   const sockets = []
   const emitted = []
   const onError = (error) => emitted.push(describe(error))
   const port = server && (await portFor(server))
   const silent = []
-  const cut = () => {
+  const cut = ({ forGood = false } = {}) => {
+    if (forGood) silenced.add(sockets)
     for (const socket of live(sockets)) {
       unplug(socket)
       silent.push(socket)
     }
   }
-  const running = opening.run(sockets, () =>
-    story({ port, cut, onError, ...(way === 'option' && { guard }) }),
-  )
+  const given = { port, ports, cut, onError, ...(way === 'option' && option && { guard }) }
+  const running = opening.run(sockets, () => story(given))
   const outcome = await settled(running, 2 * wait)
   const died = silent.length > 0 && silent.every(({ destroyed }) => destroyed)
   return { outcome, died, emitted }
@@ -106,18 +117,24 @@ async function connectedSockets(sockets) {
   return live(sockets)
 }
 
+/** Under TLS over a socket, the socket above it gets the error: by the local port. */
+const overTls = new Map()
+onDeadPeer(({ localPort, error }) => overTls.set(localPort, error))
+
 /** Follows the sockets to their errors. */
 function deaths(sockets) {
   const start = performance.now()
   return sockets.map((socket) => {
     const death = {}
+    const port = socket.localPort
     // Not at 'close': mariadb and basic-ftp remove every listener.
     const timer = setInterval(() => {
       if (!socket.destroyed) return
       clearInterval(timer)
+      const error = socket.errored ?? overTls.get(port)
       death.after = Math.round(performance.now() - start)
-      death.deadPeer = isDeadPeerError(socket.errored)
-      death.error = describe(socket.errored)
+      death.deadPeer = isDeadPeerError(error)
+      death.error = describe(error)
     }, 20)
     return death
   })
@@ -146,6 +163,8 @@ async function healthy(client) {
   return { options, optionsAfter, queries, connections: before.length, gone }
 }
 
+const copyOf = (died) => died.map((death) => ({ ...death }))
+
 async function inFlight(client) {
   const { query, sockets, emitted } = await open(client)
   await query()
@@ -154,9 +173,11 @@ async function inFlight(client) {
   const cut = live(sockets)
   for (const socket of cut) unplug(socket)
   const died = deaths(cut)
-  const outcome = await settled(query(), wait)
-  await sleep(100)
-  return { outcome, died, emitted }
+  const outcome = await settled(query(), wait + (client.pause ?? 0))
+  const end = performance.now() + (client.pause ?? 0)
+  do await sleep(100)
+  while (performance.now() < end && died.some(({ after }) => after === undefined))
+  return { outcome, died: copyOf(died), emitted }
 }
 
 async function idle(client) {
@@ -171,7 +192,7 @@ async function idle(client) {
     if (died.every(({ after }) => after !== undefined)) break
   }
   const dead = died.every(({ after }) => after !== undefined)
-  return { died, emitted, next: dead ? await settled(query(), 3000) : undefined }
+  return { died: copyOf(died), emitted, next: dead ? await settled(query(), 3000) : undefined }
 }
 
 const guarded = async (action) => {
@@ -187,12 +208,11 @@ const uncaught = []
 process.on('uncaughtException', (error) => uncaught.push(describe(error)))
 await Promise.all(
   Object.entries(drivers).map(async ([name, client]) => {
+    if (way === 'option' && client.option === undefined) return
     if (client.story) {
-      if (way !== 'option' || client.option)
-        results[name] = { story: await guarded(() => tell(client)), expects: client.expects }
+      results[name] = { story: await guarded(() => tell(client)), expects: client.expects }
       return
     }
-    if (way === 'option' && client.option === undefined) return
     if (client.optionsOnly) {
       const opened = await open(client)
       const sockets = await connectedSockets(opened.sockets)

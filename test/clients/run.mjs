@@ -84,7 +84,7 @@ const check = (name, way, what, holds, seen) => {
 }
 
 /** What must hold where the driver's sockets are set. */
-function checkSet(name, way, { options = [], optionsAfter = [], load, flight, quiet }) {
+function checkSet(name, way, { options = [], optionsAfter = [], load, flight, quiet }, pause) {
   const ours = [...options, ...optionsAfter].every((each) => JSON.stringify(each) === OURS)
   check(name, way, 'the options are ours', options.length > 0 && ours, options)
   if (load === undefined) return
@@ -95,10 +95,11 @@ function checkSet(name, way, { options = [], optionsAfter = [], load, flight, qu
     load.queries > 0 && load.connections > 0 && load.gone.length === 0,
     load,
   )
+  const within = LIMIT + (pause ?? 0)
   const reported = (died) =>
-    died?.length > 0 && died.every(({ after, deadPeer }) => after <= LIMIT && deadPeer)
+    died?.length > 0 && died.every(({ after, deadPeer }) => after <= within && deadPeer)
   check(name, way, 'in flight, the sockets', reported(flight.died), flight)
-  check(name, way, 'in flight, the promise', flight.outcome?.after <= LIMIT, flight)
+  check(name, way, 'in flight, the promise', flight.outcome?.after <= within, flight)
   check(name, way, 'idle, the sockets', reported(quiet.died), quiet)
   check(name, way, 'idle, the next query is not stuck', quiet.next !== undefined, quiet)
 }
@@ -153,7 +154,7 @@ async function tryFamily(family, ports) {
     for (const [name, result] of Object.entries(ways[way].results)) {
       if (result.expects !== undefined) checkStory(name, way, result)
       else if (way === 'without') checkUnset(name, result)
-      else checkSet(name, way, result)
+      else checkSet(name, way, result, drivers[name].pause)
     }
     // Of the stories, which run in two of the ways; without the library nothing comes of them.
     const expected = way === 'register' ? leftUncaught(Object.values(drivers)) : []

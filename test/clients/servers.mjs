@@ -47,7 +47,10 @@ async function freePort() {
   return port
 }
 
-/** What must be installed for each, and how it starts: `run` is for what goes on, `setUp` for what comes to an end. */
+/**
+ * What must be installed for each, and how it starts: `run` is for what goes on, `setUp` for what comes to an end.
+ * What `start` returns are further ports, by name.
+ */
 export const SERVERS = {
   postgres: {
     package: 'postgresql',
@@ -98,8 +101,15 @@ export const SERVERS = {
     find: () => ['/usr/lib/rabbitmq/bin/rabbitmq-server'].find((file) => existsSync(file)),
     async start({ program, folder, port, run }) {
       const [distribution, epmd] = [await freePort(), await freePort()]
+      const [stomp, webStomp] = [await freePort(), await freePort()]
       const plugins = join(folder, 'plugins')
-      writeFileSync(plugins, '[].\n')
+      writeFileSync(plugins, '[rabbitmq_amqp1_0, rabbitmq_web_stomp].\n')
+      const config = join(folder, 'rabbitmq.conf')
+      writeFileSync(
+        config,
+        `stomp.listeners.tcp.1 = 127.0.0.1:${stomp}\n` +
+          `web_stomp.tcp.ip = 127.0.0.1\nweb_stomp.tcp.port = ${webStomp}\n`,
+      )
       const env = {
         HOME: folder,
         ERL_EPMD_PORT: String(epmd),
@@ -113,11 +123,12 @@ export const SERVERS = {
         RABBITMQ_PID_FILE: join(folder, 'pid'),
         RABBITMQ_ENABLED_PLUGINS_FILE: plugins,
         RABBITMQ_CONF_ENV_FILE: join(folder, 'none'),
-        RABBITMQ_CONFIG_FILE: join(folder, 'none'),
+        RABBITMQ_CONFIG_FILE: config,
       }
       // Started here, as the one that RabbitMQ starts by itself stays when it ends.
       run('epmd', ['-port', String(epmd), '-address', '127.0.0.1'], env)
       run(program, [], env)
+      return { webStomp }
     },
   },
   mosquitto: {
@@ -257,6 +268,31 @@ seccomp_sandbox=NO
       run(program, [file])
     },
   },
+  memcached: {
+    package: 'memcached',
+    find: inFolders('memcached'),
+    start({ program, port, run }) {
+      run(program, ['-l', '127.0.0.1', '-p', String(port)])
+    },
+  },
+  /** An HTTP proxy, with CONNECT. */
+  tinyproxy: {
+    package: 'tinyproxy-bin',
+    find: inFolders('tinyproxy'),
+    start({ program, folder, port, run }) {
+      const file = join(folder, 'tinyproxy.conf')
+      writeFileSync(file, `Port ${port}\nListen 127.0.0.1\nTimeout 600\nMaxClients 100\n`)
+      run(program, ['-d', '-c', file])
+    },
+  },
+  /** A SOCKS 5 proxy. */
+  microsocks: {
+    package: 'microsocks',
+    find: inFolders('microsocks'),
+    start({ program, port, run }) {
+      run(program, ['-i', '127.0.0.1', '-p', String(port)])
+    },
+  },
 }
 
 /** The packages whose server is not on this machine, of those with these names. */
@@ -313,17 +349,18 @@ export async function startServers(names) {
       const { status, stdout, stderr, error } = spawnSync(file, args, options())
       if (status !== 0) throw failed(`${file} failed: ${error ?? ''}\n${stdout}\n${stderr}`)
     }
-    await start({ program: find(), folder, port, run, setUp })
-    for (const deadline = Date.now() + 60_000; !(await answers(port)); await sleep(100)) {
-      if (Date.now() > deadline) throw failed('does not listen')
+    const ports = { [name]: port, ...(await start({ program: find(), folder, port, run, setUp })) }
+    const deadline = Date.now() + 60_000
+    for (const each of Object.values(ports)) {
+      for (; !(await answers(each)); await sleep(100)) {
+        if (Date.now() > deadline) throw failed('does not listen')
+      }
     }
-    return [name, port]
+    return ports
   }
   try {
-    return {
-      ports: Object.fromEntries(await Promise.all([...names].map(startOne))),
-      stop,
-    }
+    const ports = await Promise.all([...names].map(startOne))
+    return { ports: Object.assign({}, ...ports), stop }
   } catch (error) {
     await stop()
     throw error
