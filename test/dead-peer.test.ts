@@ -179,7 +179,9 @@ describe.concurrent('setDeadPeerTimeout', () => {
     },
   )
 
-  test('an idle connection survives an outage that is shorter than the plan says, begun right before the first probe', async ({ skip }) => {
+  test('an idle connection survives an outage that is shorter than the plan says, begun right before the first probe', async ({
+    skip,
+  }) => {
     await using pair = await connectedPair()
     const { client } = pair
     const { idle, survivesOutage } = setDeadPeerTimeout(client, 20_000)
