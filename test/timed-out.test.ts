@@ -10,7 +10,7 @@ interface Row {
   state: string
   event: string
   concluded: boolean
-  code: string
+  code: string | 0
   ended: { retransmits: number; probes: number }
 }
 
@@ -24,13 +24,12 @@ describe.skipIf(withoutOwnNetwork !== '')(`real connections${withoutOwnNetwork}`
       ({ event, ended }) =>
         !event.startsWith('the second') || ended.retransmits + ended.probes <= 2,
     )
-    expect(rows.length).toBeGreaterThan(25)
+    expect(rows.filter(({ code }) => code !== 0).length).toBeGreaterThan(25)
     for (const row of rows) {
       const silent = row.event === 'the peer is silent'
-      expect(row, JSON.stringify(row)).toMatchObject({
-        concluded: silent,
-        code: silent ? 'ETIMEDOUT' : 'ECONNRESET',
-      })
+      // 0: Node has taken the error first, which happens on a busy machine.
+      const code = row.code === 0 ? 0 : silent ? 'ETIMEDOUT' : 'ECONNRESET'
+      expect(row, JSON.stringify(row)).toMatchObject({ concluded: silent, code })
     }
   })
 })

@@ -277,7 +277,7 @@ export class Connection implements HandleHooks, Watched {
     if (socket === undefined) return
     const now = native().now()
     const isAtWork =
-      reader.sinceRead(this.handle, socket, now) < AT_WORK_MS &&
+      reader.sinceRead(this.handle, socket, now) < this.atWork() &&
       !reader.hasReadAll(this.handle, socket, this.stop)
     let error = taken
     if (now >= notBefore && !isAtWork && (concluded || this.isAllRead(socket, taken))) {
@@ -327,9 +327,14 @@ export class Connection implements HandleHooks, Watched {
     const { handle, reader, stop } = this
     const socket = this.present()
     if (socket === undefined || reader === undefined) return
-    const isAtWork = reader.sinceRead(handle, socket, now) < AT_WORK_MS
+    const isAtWork = reader.sinceRead(handle, socket, now) < this.atWork()
     if (isAtWork && !(sends && reader.hasReadAll(handle, socket, stop))) return
     this.end(-constants.errno.ETIMEDOUT)
+  }
+
+  /** Milliseconds after a read during which the program may still be processing what it has read. */
+  private atWork(): number {
+    return Math.max(AT_WORK_MS, this.settings.silence / 4)
   }
 
   /** As Node does when a read fails with the kernel's error. */
