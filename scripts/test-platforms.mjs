@@ -158,20 +158,25 @@ function firstLine(program, ...options) {
   return execFileSync(program, options, { encoding: 'utf8' }).split('\n')[0].trim()
 }
 
-/** A peer outside of the tested runtime. It goes silent when it has received something. */
-async function silentPeer() {
+/** Outside of the tested runtime: a peer that goes silent when it has received something, and one that answers no connect. */
+async function silentPeers() {
   const { support } = await import(join(root, 'dist/index.js'))
   if (support.unplug !== true) return {}
   const { unplug } = await import(join(root, 'dist/testing.js'))
-  const server = createServer((socket) => {
-    socket.on('error', () => {})
-    socket.once('data', () => unplug(socket)).unref()
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    socket.on('error', () => {}).unref()
+    socket.on('data', (data) => {
+      if (`${data}` === 'end') socket.end()
+      else unplug(socket)
+    })
   })
   await once(server.listen(0, '127.0.0.1').unref(), 'listening')
-  return { SILENT_PEER: server.address().port }
+  const { silentPort } = await import(join(root, 'dist/check/silent-port.js'))
+  const { port } = await silentPort()
+  return { SILENT_PEER: server.address().port, SILENT_PORT: port }
 }
 
-const peer = await silentPeer()
+const peers = await silentPeers()
 
 async function answers(entry, index) {
   let runtime = resolve(runtimes, entry.runtime)
@@ -185,7 +190,7 @@ async function answers(entry, index) {
     copyFileSync(runtime, renamed)
     runtime = renamed
   }
-  const env = { ...process.env, CERTIFICATE: certificate, ...peer, ...entry.env }
+  const env = { ...process.env, CERTIFICATE: certificate, ...peers, ...entry.env }
   try {
     await entry.prepare?.({ env })
   } catch ({ message }) {
@@ -309,3 +314,5 @@ const text = [
   '',
 ]
 writeFileSync(file, `${before}<!-- begin -->\n${text.join('\n')}<!-- end -->\n${after}`)
+// Otherwise the peer that answers no connect keeps this process alive.
+process.exit()
