@@ -155,7 +155,8 @@ const platforms = here
   : everywhere.filter(({ platform }) => platform.includes(only ?? ''))
 
 function firstLine(program, ...options) {
-  return execFileSync(program, options, { encoding: 'utf8' }).split('\n')[0].trim()
+  const stdio = ['ignore', 'pipe', 'ignore']
+  return execFileSync(program, options, { encoding: 'utf8', stdio }).split('\n')[0].trim()
 }
 
 /** Outside of the tested runtime: a peer that goes silent when it has received something, and one that answers no connect. */

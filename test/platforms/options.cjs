@@ -127,7 +127,7 @@ async function functions() {
     library.setDeadPeerTimeout(socket, 20_000, { slowReader: 'end' })
     assert.strictEqual(library.getKeepalive(socket).enabled, true)
   })
-  await test('later setKeepAlive(true) is ignored', async (socket) => {
+  await test('later setKeepAlive calls are ignored', async (socket) => {
     library.setKeepalive(socket, { idle: 11, interval: 3, count: 4 })
     socket.setKeepAlive(true, 99_000)
     assert.strictEqual(library.getKeepalive(socket).idle, 11)
@@ -275,7 +275,7 @@ async function functions() {
     if (state !== 'ESTABLISHED') throw new Error(`the state is ${state}`)
   })
   await test('systemDefaults', async () => {
-    if (Object.keys(library.systemDefaults()).length === 0) return 'nothing is known of this host'
+    if (Object.keys(library.systemDefaults()).length === 0) return 'no defaults on this system'
   })
   await test('a dead peer (unplug)', async (socket) => {
     const { unplug } = require(join(root, 'dist/testing.js'))
