@@ -337,6 +337,22 @@ async function functions() {
       library.setKeepalive(socket, settings(11))
       check(socket, 11)
       assert.strictEqual(lookups - before, 1)
+      // Defaults and a server's own settings are two writes.
+      const undo = library.installDefaults({ keepalive: settings(12) })
+      const server = net.createServer()
+      library.setKeepalive(server, settings(11))
+      const port = await listen(server, 0, '127.0.0.1')
+      const accepting = once(server, 'connection')
+      const client = net.connect(port, '127.0.0.1')
+      await once(client, 'connect')
+      const [accepted] = await accepting
+      accepted.on('error', () => {})
+      check(client, 12)
+      check(accepted, 11)
+      client.destroy()
+      server.close()
+      undo()
+      assert.strictEqual(lookups - before, 3)
     })
     await test('a descriptor that is used again', async (first) => {
       const used = new Set()
