@@ -1,3 +1,5 @@
+#include <netinet/in.h>
+
 #include "address.h"
 #include "sockopt_unix.h"
 
@@ -7,7 +9,12 @@ int SetOption(int socket, Option option, int value) {
   const BsdOption& target = kBsdOptions[option];
   if (target.name == kNoSuchOption) return kUnavailable;
   if (option == kUserTimeout) value = SecondsFromMilliseconds(value);
-  return SetInt(socket, target.level, target.name, value);
+  int error = SetInt(socket, target.level, target.name, value);
+  if (option == kUserTimeout && error == 0)
+    error = SetInt(socket, IPPROTO_TCP, kConnectTimeout, value);
+  // As on Linux, which accepts options also then: how the connection ended is for Node to report,
+  // when it reads.
+  return HasEnded(error) ? 0 : error;
 }
 
 int GetOption(int socket, Option option, int* value) {

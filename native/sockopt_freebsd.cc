@@ -1,4 +1,4 @@
-// FreeBSD: tcp(4), ip(4); the kernel's sys/netinet/tcp_usrreq.c.
+// FreeBSD: tcp(4), ip(4); the kernel's sys/netinet/tcp_usrreq.c and tcp_timer.c.
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -18,6 +18,10 @@ const BsdOption kBsdOptions[kOptionCount] = {
     {IPPROTO_TCP, TCP_KEEPCNT},    // 0 = the system's default
     {SOL_SOCKET, SO_KEEPALIVE},
 };
+const int kConnectTimeout = TCP_KEEPINIT;  // seconds, 0..2^32/hz, 0 = the system's default
+
+// tcp_ctloutput() refuses every option once the connection is gone.
+bool HasEnded(int error) { return error == -ECONNRESET; }
 
 // Every path delivers a TTL below 255. An IPv6 socket has no such option.
 int SetUnplugged(int socket, bool unplugged) {

@@ -24,5 +24,9 @@ struct BsdOption {
 };
 constexpr int kNoSuchOption = -1;
 extern const BsdOption kBsdOptions[kOptionCount];
+// The option of IPPROTO_TCP that bounds the connect, which the user timeout does not do there.
+extern const int kConnectTimeout;
+// Whether this refusal means that the connection has ended.
+bool HasEnded(int error);
 
 }  // namespace keepalive

@@ -91,6 +91,33 @@ async function makeDebian() {
   renameSync(unfinished, debian)
 }
 
+/** Debian's musl. Bun has a build for it, Node has not: the loader takes Node's build for glibc. */
+function musl(runtime) {
+  const folder = join(work, 'musl')
+  return {
+    platform: 'linux-x64 musl',
+    runtime,
+    command: ['/lib/ld-musl-x86_64.so.1'],
+    needs: ['/lib/ld-musl-x86_64.so.1', zig],
+    env: { LIBC: 'musl', LD_LIBRARY_PATH: folder },
+    // Debian has no libstdc++ of musl's: its own, with what that and Node need of glibc.
+    async prepare() {
+      if (existsSync(folder)) return
+      mkdirSync(folder)
+      for (const name of ['libstdc++.so.6', 'libgcc_s.so.1']) {
+        const file = [join(glibc, name), join('/lib/x86_64-linux-gnu', name)].find(existsSync)
+        copyFileSync(file, join(folder, name))
+      }
+      const shim = join(root, 'test/platforms/musl-shim.c')
+      const options = ['-O2', '-fno-sanitize=undefined', '-shared', '-fPIC', '-w']
+      const output = join(folder, 'ld-linux-x86-64.so.2')
+      await run(zig, ['cc', '-target', 'x86_64-linux-musl', ...options, shim, '-o', output])
+    },
+    under: () =>
+      runtime.startsWith('bun') ? "Debian's musl" : "Debian's musl, Node's glibc build",
+  }
+}
+
 function wine(runtime, rename) {
   const command = [...insideDebian, 'wine']
   return {
@@ -120,26 +147,8 @@ const everywhere = [
   })),
   { platform: 'linux-x64', runtime: 'bun/bin/bun' },
   { platform: 'linux-x64', runtime: 'deno/deno', options: ['run', '--allow-all'] },
-  {
-    platform: 'linux-x64 musl',
-    runtime: 'bun-musl/bin/bun',
-    command: ['/lib/ld-musl-x86_64.so.1'],
-    needs: ['/lib/ld-musl-x86_64.so.1', zig],
-    env: { LIBC: 'musl', LD_LIBRARY_PATH: join(work, 'musl') },
-    // Debian has no libstdc++ of musl's: its own, with what that asks of glibc.
-    async prepare({ env }) {
-      const folder = env.LD_LIBRARY_PATH
-      mkdirSync(folder)
-      for (const name of ['libstdc++.so.6', 'libgcc_s.so.1']) {
-        const file = [join(glibc, name), join('/lib/x86_64-linux-gnu', name)].find(existsSync)
-        copyFileSync(file, join(folder, name))
-      }
-      const shim = join(root, 'test/platforms/musl-shim.c')
-      const options = ['cc', '-target', 'x86_64-linux-musl', '-shared', '-fPIC', '-w', shim, '-o']
-      await run(zig, [...options, join(folder, 'ld-linux-x86-64.so.2')])
-    },
-    under: () => "Debian's musl",
-  },
+  musl('bun-musl/bin/bun'),
+  ...['node20', 'node22', 'node24'].map((node) => musl(`${node}/bin/node`)),
   qemu('linux-arm64', 'node-arm64', 'qemu-aarch64-static', '/usr/aarch64-linux-gnu'),
   qemu('linux-arm', 'node-arm', 'qemu-arm-static', '/usr/arm-linux-gnueabihf'),
   qemu('linux-ppc64', 'node-ppc64', 'qemu-ppc64le-static', '/usr/powerpc64le-linux-gnu'),

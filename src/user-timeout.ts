@@ -32,9 +32,10 @@ import { apply, type Target } from './targets/apply.js'
  * @throws {SocketOptionError} setsockopt failed; ENOTSUP for a Unix-domain socket, ENOPROTOOPT for
  * MPTCP. It is not thrown if the settings must wait for a descriptor: then the socket is destroyed
  * with it, a server emits it as `'error'`, and the requests of an agent fail with it.
- * @platform Linux; macOS (TCP_RXT_CONNDROPTIME) and FreeBSD 14 (TCP_MAXUNACKTIME), where
- * the unit is seconds and `ms` is rounded up; Windows (TCP_MAXRTMS; older versions TCP_MAXRT, in
- * seconds). On Windows, Bun and Deno it does not bound the connect.
+ * @platform Linux; macOS (TCP_RXT_CONNDROPTIME, and TCP_CONNECTIONTIMEOUT for the connect) and
+ * FreeBSD 14 (TCP_MAXUNACKTIME, and TCP_KEEPINIT for the connect), where the unit is seconds and
+ * `ms` is rounded up; Windows (TCP_MAXRTMS; older versions TCP_MAXRT, in seconds). On Windows, Bun
+ * and Deno it does not bound the connect.
  * @see tcp(7); RFC 5482; RFC 9293 section 3.8.3; net/ipv4/tcp_timer.c, tcp_write_timeout
  *
  * @example

@@ -57,6 +57,30 @@ describe.concurrent(`inspectSockets${title}`, () => {
     expect(found?.unacknowledged).toBe(unacknowledged)
   })
 
+  test.skipIf(title)('the sweep counts also while it looks at more than one batch', async () => {
+    const missed = await answerOf<number>(`${PAIR}
+      const sockets = []
+      function connected(socket, port) {
+        setDeadPeerTimeout(socket, 4000)
+        if (sockets.push(socket) < 600) {
+          const next = net.connect(port, '127.0.0.1', () => connected(next, port))
+          return
+        }
+        const { unacknowledged } = require('tcp-keepalive').planDeadPeerTimeout(4000).detection
+        const ends = Date.now() + 2500
+        let missed = 0
+        const inspect = () => {
+          for (const { remotePort, detection } of inspectSockets().connections) {
+            if (remotePort === port && detection.unacknowledged !== unacknowledged) missed++
+          }
+          if (Date.now() < ends) setImmediate(inspect)
+          else answer(missed)
+        }
+        inspect()
+      }`)
+    expect(missed).toBe(0)
+  })
+
   test.skipIf(title)('sockets that no net.Socket of this thread has', async () => {
     const states = await answerOf<number>(`${PAIR}
       const { Worker } = require('node:worker_threads')

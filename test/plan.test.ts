@@ -290,9 +290,15 @@ describe('the arguments of a plan', () => {
     expect(() => checkDeadPeerTimeout(ms, undefined)).toThrow(message)
   })
 
-  test('what takes a plan back are numbers that a socket takes, where the host tells 0 (gVisor)', () => {
-    const { idle, interval, count } = nothingPlanned('end', { idle: 7200, interval: 0, count: 0 })
-    expect({ idle, interval, count }).toEqual({ idle: 7200, interval: 75, count: 9 })
+  test.each<[NodeJS.Platform, SystemDefaults, number[]]>([
+    ['linux', { idle: 600, interval: 60, count: 5 }, [600, 60, 5]],
+    ['linux', { idle: 7200, interval: 0, count: 0 }, [7200, 75, 9]], // gVisor
+    ['darwin', {}, [0, 0, 0]],
+    ['freebsd', {}, [0, 0, 0]],
+    ['win32', {}, [7200, 1, 10]],
+  ])('0 restores the defaults of %s, whose files say %o: %o', (platform, host, expected) => {
+    const { idle, interval, count } = nothingPlanned('end', host, platform)
+    expect([idle, interval, count]).toEqual(expected)
   })
 
   test("slowReader is the platform's to choose unless told, and nothing but 'keep' or 'end'", () => {

@@ -165,3 +165,39 @@ test.concurrent('looks twice a second while something waits', async () => {
   expect(median).toBeGreaterThan(400)
   expect(median).toBeLessThan(750)
 })
+
+test.concurrent('other events run between two batches of a look', async () => {
+  const together = await answerOf<number>(`
+    const net = require('node:net')
+    // Before the library copies what it exports.
+    const binding = require('node-gyp-build')(process.cwd())
+    const { sweep } = binding
+    let turn = 0
+    let lastFull = -1
+    let batches = 0
+    let together = 0
+    binding.sweep = (numbers, size) => {
+      if (turn === lastFull) together++
+      if (size === 250) {
+        lastFull = turn
+        batches++
+      }
+      return sweep(numbers, size)
+    }
+    const { setDeadPeerTimeout } = require('tcp-keepalive')
+    const next = () => setImmediate(next, turn++)
+    next()
+    let count = 0
+    const server = net.createServer(() => {}).listen(0, '127.0.0.1', more)
+    function more() {
+      if (count++ === 600) return
+      setDeadPeerTimeout(net.connect(server.address().port, '127.0.0.1', more), 4000)
+    }
+    const wait = setInterval(() => {
+      if (batches < 6) return
+      clearInterval(wait)
+      console.log(together)
+      process.exit()
+    }, 10)`)
+  expect(together).toBe(0)
+})

@@ -85,10 +85,10 @@ const BATCH = 250
 const numbers = new Int32Array(OUTSTANDING_FIELDS * BATCH)
 
 function lookAt(slot: Slot): void {
-  if (slots.get(slot.period) === slot) slots.delete(slot.period)
   const batch = takeBatch(slot)
   // Scheduled first: code of the program that runs for this batch may throw.
   if (slot.connections.size > 0) watcher().after(0, () => lookAt(slot))
+  else if (slots.get(slot.period) === slot) slots.delete(slot.period)
   concludeAbout(batch)
 }
 

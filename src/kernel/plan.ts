@@ -134,12 +134,13 @@ export function deadPeerPlan(
 }
 
 /** The plan for 0: keepalive off, and the host's defaults. */
-export function nothingPlanned(slowReader: SlowReader, host: SystemDefaults): DeadPeerPlan {
+export function nothingPlanned(
+  slowReader: SlowReader,
+  host: SystemDefaults,
+  platform: NodeJS.Platform = process.platform,
+): DeadPeerPlan {
   const settings = {
-    // gVisor's files contain 0, which is not a valid value of the option.
-    idle: host.idle || 7200,
-    interval: host.interval || 75,
-    count: host.count || 9,
+    ...defaultKeepalive(host, platform),
     connectTimeout: 0,
     userTimeout: 0,
     rtoMax: host.rtoMax ?? null,
@@ -153,6 +154,22 @@ interface Keepalive {
   readonly idle: number
   readonly interval: number
   readonly count: number
+}
+
+/** What restores the system's defaults. */
+function defaultKeepalive(host: SystemDefaults, platform: NodeJS.Platform): Keepalive {
+  switch (platform) {
+    case 'darwin':
+    case 'freebsd':
+      // There 0 is the system's default, which its sysctls may have changed.
+      return { idle: 0, interval: 0, count: 0 }
+    case 'win32':
+      // "SO_KEEPALIVE socket option" and "IPPROTO_TCP socket options" of Winsock. 0 is not valid.
+      return { idle: 7200, interval: 1, count: 10 }
+    default:
+      // gVisor's files contain 0, which is not a valid value of the option.
+      return { idle: host.idle || 7200, interval: host.interval || 75, count: host.count || 9 }
+  }
 }
 
 /**

@@ -53,7 +53,8 @@ function onLibuv(binding: Binding): Watcher {
   const setTimer = (due: number): void => {
     if (due >= expiry) return
     expiry = due
-    binding.setTimer(Math.max(0, due - binding.now()))
+    // With 0, libuv before 1.48 (Node 20) would run it in this same iteration of the loop.
+    binding.setTimer(Math.max(1, due - binding.now()))
   }
   const expired = (): void => {
     const now = binding.now()

@@ -52,6 +52,8 @@ export function refusalError(
 
 function hintOf(code: string, name: SocketOptionName): string | undefined {
   if (code === 'EBADF') return 'the descriptor is not open'
+  // getsockopt on macOS and FreeBSD; there setsockopt ignores it (native/sockopt_bsd.cc).
+  if (code === 'ECONNRESET') return 'the connection has ended'
   if (code !== 'ENOPROTOOPT') return undefined
   if (process.platform === 'win32' && name === 'TCP_USER_TIMEOUT')
     return 'this system has neither TCP_MAXRTMS nor TCP_MAXRT (wine lacks both); setKeepalive works without them, and bounds an idle connection'
