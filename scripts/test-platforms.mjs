@@ -1,7 +1,7 @@
 // Runs test/platforms/options.cjs on every platform and runtime that this machine
 // can offer, and writes docs/platforms.md. Wants `npm run build` and
 // `npm run prebuild` before; docs/platforms.md says how to get the rest.
-// Windows is wine in a Debian 13, which is made in node_modules/.cache by the first run as root.
+// Windows is wine in a Debian 13, which the first run as root makes beside the runtimes.
 //   npm run test:platforms -- --here   this Node only, writes nothing
 //   npm run test:platforms -- win32    platforms with this in their name, writes nothing
 import { execFile, execFileSync, spawn } from 'node:child_process'
@@ -55,7 +55,7 @@ function qemu(platform, runtime, emulator, libraries) {
   }
 }
 
-const debian = join(root, 'node_modules/.cache/debian-13')
+const debian = join(runtimes, '.cache/debian-13')
 const debootstrap = '/usr/sbin/debootstrap'
 // Mounts and processes end with the command, because both are in namespaces of its own.
 const namespaces = ['unshare', '--mount', '--pid', '--fork', '--kill-child']
