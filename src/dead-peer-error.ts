@@ -64,13 +64,19 @@ const MAX_VISITED = 500
  * of node-fetch 3, which has the code's name and `erroredSysCall`. False for similar errors:
  * a driver's own timer, Node's attempt timeout, ECONNRESET, EPIPE, a failed name lookup.
  *
+ * On Windows some dead peers are false. Winsock may report them as WSAENETRESET or
+ * WSAECONNABORTED. For the first, Node has no code and reports UNKNOWN, as for a local network
+ * that is down; the second it reports as ECONNRESET (`read`) or ECANCELED (`write`), which also
+ * mean a reset and a local abort. WSAETIMEDOUT is ETIMEDOUT, and true.
+ *
  * Two cases cannot be distinguished and are true, too: an address that Node abandoned after
  * `autoSelectFamilyAttemptTimeout`, if it tried several; and a `connect EHOSTUNREACH` that an
  * `unreachable` route or a firewall caused at once. So wait before you reconnect.
  *
  * @throws Nothing, whatever the argument is.
  * @platform All.
- * @see tcp(7); net/ipv4/tcp_timer.c, tcp_write_err, for the earlier ICMP error
+ * @see tcp(7); net/ipv4/tcp_timer.c, tcp_write_err, for the earlier ICMP error; libuv's
+ * src/win/error.c and tcp.c
  *
  * @example
  * socket.on('error', (error) => {

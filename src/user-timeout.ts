@@ -8,7 +8,7 @@ import { apply, type Target } from './targets/apply.js'
 /**
  * Sets for how many **milliseconds** sent data may stay unacknowledged before the kernel times
  * out the connection: TCP_USER_TIMEOUT, 0 to 2147483647. 0 restores the kernel's default (about
- * 15 minutes, by net.ipv4.tcp_retries2).
+ * 15 minutes, by net.ipv4.tcp_retries2; on Windows what a new socket has).
  *
  * The rules are the kernel's:
  * - with data in flight, a silent peer becomes an `'error'` after `ms`, plus two round trips
@@ -52,7 +52,8 @@ export function setUserTimeout(target: Target, ms: number): void {
 
 /**
  * Reads a socket's user timeout in **milliseconds** from the kernel (TCP_USER_TIMEOUT); 0 is the
- * kernel's default. Side effects: none.
+ * kernel's default. On Windows 2147483647 also means that another program has disabled it.
+ * Side effects: none.
  *
  * @param socket A net.Socket or tls.TLSSocket that has a descriptor.
  * @throws {TypeError} ERR_INVALID_ARG_TYPE: not a net.Socket.

@@ -284,6 +284,9 @@ const LOOK_ALIKES: [string, unknown][] = [
     "an errno with the kernel's own sign",
     own('Error', 'read ETIMEDOUT', { errno: 110, code: 'ETIMEDOUT', syscall: 'read' }),
   ],
+  // What libuv makes of WSAENETRESET and WSAECONNABORTED on Windows.
+  ['Windows: an unknown code', system('UNKNOWN', 'read')],
+  ['Windows: a write that was aborted', system('ECANCELED', 'write')],
   ['no syscall', own('Error', 'read ETIMEDOUT', { errno: -110, code: 'ETIMEDOUT' })],
 ]
 

@@ -1,5 +1,5 @@
 /**
- * The descriptor below a TCP handle. It is not cached, because after a close the number is reused
+ * The descriptor below a TCP handle, read at the moment of use: after a close the number is reused
  * for another socket. Only Node on Unix provides it directly.
  */
 import { native } from '../native.js'
@@ -33,15 +33,26 @@ function choose(): (handle: AnyHandle) => number {
   return (handle) => handle.fd ?? -1
 }
 
-/** On Windows: finds the SOCKET among libuv's handles, by its addresses. */
+const foundFor = new WeakMap<object, number>()
+
+/**
+ * On Windows: finds the SOCKET among libuv's handles, by its addresses. That looks at every handle,
+ * so it is done once per handle: the SOCKET of a handle changes only by its close, after which
+ * libuv reports no address for the handle.
+ */
 function found(handle: AnyHandle): number {
   const { findSocket } = native()
   const local: Address = {}
   if (findSocket === undefined || handle.getsockname?.(local) !== 0) return -1
+  const known = foundFor.get(handle)
+  if (known !== undefined) return known
   const remote: Address = {}
   // A listener has no peer.
   handle.getpeername?.(remote)
-  return findSocket(local.address ?? '', local.port ?? 0, remote.address ?? '', remote.port ?? 0)
+  const { address = '', port = 0 } = remote
+  const descriptor = findSocket(local.address ?? '', local.port ?? 0, address, port)
+  if (descriptor >= 0) foundFor.set(handle, descriptor)
+  return descriptor
 }
 
 const borrowedFrom = new Map<object, number>()

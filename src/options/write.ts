@@ -55,6 +55,8 @@ function hintOf(code: string, name: SocketOptionName): string | undefined {
   // getsockopt on macOS and FreeBSD; there setsockopt ignores it (native/sockopt_bsd.cc).
   if (code === 'ECONNRESET') return 'the connection has ended'
   if (code !== 'ENOPROTOOPT') return undefined
+  if (process.platform === 'win32' && name === 'TCP_USER_TIMEOUT')
+    return 'this system has neither TCP_MAXRTMS nor TCP_MAXRT (wine lacks both); setKeepalive works without them, and bounds an idle connection'
   if (process.platform !== 'linux') return 'this version of the system does not know the option'
   return name === 'TCP_RTO_MAX_MS'
     ? 'this kernel does not know the option, which came with Linux 6.15'
