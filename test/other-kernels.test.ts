@@ -96,8 +96,8 @@ describe.concurrent('TCP_INFO has no numbers', () => {
       { env: { REFUSE: IP_MINTTL } },
     )
     const { status, stdout } = rows[0] as { status: number; stdout: string }
-    expect(stdout).toMatch(/^connecting, no answer .* ETIMEDOUT, syscall connect$/m)
-    expect(stdout).toContain('Cannot be shown here: idle')
+    expect(stdout).toMatch(/^connecting, no answer .* ETIMEDOUT$/m)
+    expect(stdout).toContain('Cannot be shown here:\n  idle')
     expect(status).toBe(0)
   })
 
