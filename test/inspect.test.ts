@@ -415,7 +415,7 @@ describe.concurrent('what cannot be inspected', () => {
   })
 
   test.each([
-    [[], 'Which process?'],
+    [[], 'The process ID (pid) is missing.'],
     [['node'], "a number (pid) from 1 to 2147483647, not 'node'"],
     [['0'], "not '0'"],
     [['-5'], 'Unknown option -5.'],
@@ -427,7 +427,7 @@ describe.concurrent('what cannot be inspected', () => {
   })
 
   test.each([
-    [['inspect'], 'Which process? Its number (pid) is missing.'],
+    [['inspect'], 'The process ID (pid) is missing.'],
     [['check', 'now'], 'check takes no arguments: now'],
   ])('%s, and the usage', async (words, message) => {
     const { code, stdout, stderr } = await command(words)
@@ -443,7 +443,7 @@ test.each(['check', 'inspect', 'set'])('%s --help, and with other words', async 
   for (const words of [['--help'], ['-h'], ['1', '--help']]) {
     const { code, stdout, stderr } = await command([name, ...words])
     expect(stdout).toMatch(new RegExp(`^Usage: tcp-keepalive ${name}`))
-    expect(stdout.split('\n').filter((line) => line.length > 90)).toEqual([])
+    expect(stdout.split('\n').filter((line) => line.length > 80)).toEqual([])
     expect([code, stderr]).toEqual([0, ''])
   }
 })

@@ -181,7 +181,7 @@ describe.concurrent('stops the start with one line that names the variable', () 
     [
       'TCP_KEEPALIVE_IDLE_S',
       '30000',
-      '="30000" is not a whole number of seconds from 1 to 32767 without whole thousands from 10000 on. The unit is seconds: for 30000 ms write TCP_KEEPALIVE_IDLE_S=30.',
+      '="30000" is not a whole number of seconds from 1 to 32767, except for multiples of 1000 from 10000 on. The unit is seconds: for 30000 ms write TCP_KEEPALIVE_IDLE_S=30.',
     ],
     [
       'TCP_KEEPALIVE_INTERVAL_S',
