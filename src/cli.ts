@@ -5,11 +5,12 @@ import type { Answer } from './inspect/inspect-command.js'
 
 const HELP = `Usage: tcp-keepalive <command>
 
-  check              unplugs real connections on this machine and shows when each
-                     ends with an error
-  inspect <pid>      shows the TCP connections of a running process, and on which
-                     of them a dead peer would be noticed late or never
-  set <pid> …        sets keepalive and the user timeout on them, without a restart
+  check              unplugs real connections on this machine and shows when
+                     each ends with an error
+  inspect <pid>      shows the TCP connections of a running process, and on
+                     which of them a dead peer would be noticed late or never
+  set <pid> …        sets keepalive and the user timeout on them, without a
+                     restart
   <command> --help   shows the options of a command
   --version          shows the version
 `
