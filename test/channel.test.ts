@@ -84,7 +84,7 @@ describe.concurrent('a connection that was set and died', () => {
     }
   }
 
-  test('accepted by a server that was set; only what was set is told', async () => {
+  test('accepted by a server that was set; the message has only what was set', async () => {
     await using pair = await connectedPair({
       prepareServer: (server) => setUserTimeout(server, 1000),
     })
@@ -104,7 +104,7 @@ describe.concurrent('a connection that was set and died', () => {
   })
 })
 
-describe('a connect that nobody answers', () => {
+describe('a connect without an answer', () => {
   test('one message, plain and TLS, with the address that did not answer', async () => {
     const silent = await silentPort()
     const plain = new Socket()

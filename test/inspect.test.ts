@@ -256,7 +256,7 @@ sys.stdin.readline()'`,
   )
 })
 
-describe.concurrent(`who may look${withoutNobody}`, () => {
+describe.concurrent(`who may inspect${withoutNobody}`, () => {
   test.skipIf(withoutNobody)("another user's process: root may", async () => {
     await using process_ = startNode(MANY_KINDS, asNobody)
     await process_.line()
@@ -273,18 +273,21 @@ describe.concurrent(`who may look${withoutNobody}`, () => {
     else expect(stdout).toContain('4 TCP connections, 1 listener')
   })
 
-  test.skipIf(withoutNobody)("root's process: another user is refused, in words", async () => {
-    await using process_ = startNode(MANY_KINDS)
-    await process_.line()
-    const { code, stdout, stderr } = await command(['inspect', process_.pid], asNobody)
-    expect(code).toBe(2)
-    expect(stdout).toBe('')
-    expect(stderr.split('\n')).toHaveLength(2)
-    expect(stderr).toContain(
-      `Not allowed to inspect process ${process_.pid}: it belongs to user 0, and this is user 65534.`,
-    )
-    expect(stderr).toContain(`sudo env "PATH=$PATH" npx tcp-keepalive inspect ${process_.pid}`)
-  })
+  test.skipIf(withoutNobody)(
+    "root's process: another user is refused, and the message says why",
+    async () => {
+      await using process_ = startNode(MANY_KINDS)
+      await process_.line()
+      const { code, stdout, stderr } = await command(['inspect', process_.pid], asNobody)
+      expect(code).toBe(2)
+      expect(stdout).toBe('')
+      expect(stderr.split('\n')).toHaveLength(2)
+      expect(stderr).toContain(
+        `Not allowed to inspect process ${process_.pid}: it belongs to user 0, and this is user 65534.`,
+      )
+      expect(stderr).toContain(`sudo env "PATH=$PATH" npx tcp-keepalive inspect ${process_.pid}`)
+    },
+  )
 
   test.skipIf(withoutNobody)('root without CAP_SYS_PTRACE, as in a container', async () => {
     await using process_ = startNode(MANY_KINDS, asNobody)

@@ -71,7 +71,7 @@ describe.concurrent('TCP_INFO has no numbers', () => {
     })
   })
 
-  test('data in flight is given up in time all the same', async () => {
+  test('data in flight is timed out in time all the same', async () => {
     const { rows } = await refusing<{ code: string; after: number }>(
       `
       setDeadPeerTimeout(client, 3000)
