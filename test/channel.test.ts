@@ -299,7 +299,12 @@ describe('onDeadPeer', () => {
 
   const WRONG: [string, unknown[], string, string][] = [
     ['nothing', [], 'ERR_INVALID_ARG_TYPE', 'Expected a function for the listener'],
-    ['a socket first', [new Socket(), () => {}], 'ERR_INVALID_ARG_TYPE', 'the message has the socket'],
+    [
+      'a socket first',
+      [new Socket(), () => {}],
+      'ERR_INVALID_ARG_TYPE',
+      'the message has the socket',
+    ],
     ['an object', [{}], 'ERR_INVALID_ARG_TYPE', 'received {} (object)'],
     ['more', [() => {}, {}], 'ERR_INVALID_ARG_VALUE', 'no more than 1 argument, onDeadPeer('],
   ]
