@@ -50,7 +50,7 @@ describe.concurrent('a connection that was set and died', () => {
   ]
   for (const [kind, options] of KINDS) {
     for (const end of ['client', 'accepted'] as const) {
-      for (const reader of ['Node told', 'nobody read'] as const) {
+      for (const reader of ['being read', 'not being read'] as const) {
         test(`${kind}, ${end}, ${reader}: one message, with socket, error, addresses and settings`, async () => {
           await using pair = await connectedPair(options)
           const socket = pair[end]
@@ -58,7 +58,7 @@ describe.concurrent('a connection that was set and died', () => {
           peer.on('error', () => {})
           // Asked of the other end: a socket that was asked itself remembers.
           const { localAddress, localPort, remoteAddress, remotePort } = addressesOf(peer)
-          if (reader === 'Node told') socket.resume()
+          if (reader === 'being read') socket.resume()
           else await stall(socket, peer)
           setKeepalive(socket, { idle: 1, interval: 1, count: 1 })
           setUserTimeout(socket, 1000)
