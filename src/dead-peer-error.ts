@@ -64,9 +64,10 @@ const MAX_VISITED = 500
  * of node-fetch 3, which has the code in `errno`, and `erroredSysCall`. False for similar errors:
  * a driver's own timer, Node's attempt timeout, ECONNRESET, EPIPE, a failed name lookup.
  *
- * In two cases it is true although the peer may be alive, because they cannot be distinguished: an
+ * In two cases it is true although the peer may be alive, because the error is the same: an
  * address that Node abandoned after `autoSelectFamilyAttemptTimeout`, if it tried several; and a
- * `connect EHOSTUNREACH` that an `unreachable` route or a firewall caused at once. So wait before you reconnect.
+ * `connect EHOSTUNREACH` that an `unreachable` route or a firewall caused at once. So wait before
+ * you reconnect.
  *
  * @throws Nothing, whatever the argument is.
  * @platform All.

@@ -139,8 +139,8 @@ export function refuseMore(
   const more = Array.from(all).slice(most)
   if (more.every((value) => value === undefined)) return
   throw invalidValue(
-    `Expected no more than ${most} argument${most === 1 ? '' : 's'}, ${signature}, but received ${all.length}: ` +
-      `the extra ones are ${more.map(received).join(', ')}. Write ${instead}.`,
+    `Expected no more than ${most} argument${most === 1 ? '' : 's'}, ${signature}, but received ${all.length}. ` +
+      `Extra: ${more.map(received).join(', ')}. Write ${instead}.`,
   )
 }
 
