@@ -1,5 +1,5 @@
-// fetch with a bound: its sockets are out of reach, so every outgoing socket is set. A server
-// that goes silent in the middle of an answer is an error; a slow one is not.
+// fetch with a dead-peer timeout. Its sockets are not accessible, so installDefaults sets every
+// outgoing socket. A server that goes silent while it answers is an error; a slow server is not.
 // node examples/fetch-bound.mjs
 import { subscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
@@ -8,7 +8,7 @@ import { installDefaults, isDeadPeerError } from 'tcp-keepalive'
 import { unplug } from 'tcp-keepalive/testing'
 
 installDefaults({ deadPeerTimeout: 3000 })
-// In place of this line: node --require tcp-keepalive/register, and TCP_KEEPALIVE_DEAD_PEER_MS=3000
+// The same without this line: TCP_KEEPALIVE_DEAD_PEER_MS=3000 node --require tcp-keepalive/register …
 
 const server = createServer(async (request, response) => {
   response.write('a first part, ')

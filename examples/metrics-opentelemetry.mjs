@@ -1,5 +1,5 @@
-// Dead peers as an OpenTelemetry counter. A program has an OTLPMetricExporter in place of the one
-// in memory. node examples/metrics-opentelemetry.mjs
+// Dead peers as an OpenTelemetry counter. A real program uses an OTLPMetricExporter instead of the
+// exporter in memory. node examples/metrics-opentelemetry.mjs
 import { once } from 'node:events'
 import { connect, createServer } from 'node:net'
 import { metrics } from '@opentelemetry/api'
@@ -15,8 +15,8 @@ const deadPeers = metrics.getMeter('tcp-keepalive').createCounter('tcp.dead_peer
   description: 'Connections that ended because the peer was silent',
   unit: '{connection}',
 })
-// Names of the services that this program connects to, in place of addresses and ports:
-// each value of an attribute is a time series, and a client of a server has any port.
+// Names of the services that this program connects to, instead of addresses and ports: each value
+// of an attribute is a time series, and each client of a server has a different port.
 const services = new Map()
 onDeadPeer(({ error, remotePort }) => {
   const service = services.get(remotePort) ?? 'other'

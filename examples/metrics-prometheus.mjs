@@ -11,8 +11,8 @@ const deadPeers = new Counter({
   help: 'Connections that ended because the peer was silent',
   labelNames: ['service', 'code'],
 })
-// Names of the services that this program connects to, in place of addresses and ports:
-// each value of a label is a time series, and a client of a server has any port.
+// Names of the services that this program connects to, instead of addresses and ports: each value
+// of a label is a time series, and each client of a server has a different port.
 const services = new Map()
 onDeadPeer(({ error, remotePort }) => {
   deadPeers.inc({ service: services.get(remotePort) ?? 'other', code: error.code })

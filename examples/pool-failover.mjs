@@ -1,5 +1,5 @@
-// A pool that survives a failover: a connection whose server has gone silent fails in a time
-// that you chose, and the next query has a new one. node examples/pool-failover.mjs
+// A pool that survives a failover: a connection whose server goes silent fails within the time
+// that you choose, and the next query opens a new one. node examples/pool-failover.mjs
 import { once } from 'node:events'
 import { connect, createServer } from 'node:net'
 import { isDeadPeerError, setDeadPeerTimeout } from 'tcp-keepalive'
@@ -17,7 +17,7 @@ class Pool {
   async open() {
     const socket = connect(database.address().port, '127.0.0.1')
     setDeadPeerTimeout(socket, 3000)
-    // An idle one may die, too.
+    // An idle connection may die, too.
     socket.on('error', () => (this.idle = this.idle.filter((other) => other !== socket)))
     await once(socket, 'connect')
     return socket
@@ -28,7 +28,7 @@ const database = createServer((socket) => socket.on('error', () => {}).pipe(sock
 await once(database.listen(0, '127.0.0.1'), 'listening')
 const pool = new Pool()
 console.log('answered:', await pool.query('select 1'))
-unplug(pool.idle[0]) // the failover: nothing comes back any more
+unplug(pool.idle[0]) // the failover: nothing arrives any more
 try {
   await pool.query('select 2')
 } catch (error) {

@@ -1,5 +1,5 @@
-// A server that sheds dead devices: one call on the listener, and what lost power is an
-// 'error' of its socket, so that it can be counted and forgotten. node examples/shed-devices.mjs
+// A server that drops dead devices. After one call on the listener, a device that loses power
+// causes an 'error' on its socket, so that the server can count and remove it. node examples/shed-devices.mjs
 import { once } from 'node:events'
 import { connect, createServer } from 'node:net'
 import { isDeadPeerError, setDeadPeerTimeout } from 'tcp-keepalive'
@@ -16,7 +16,7 @@ const server = createServer((socket) => {
   })
   socket.on('close', () => devices.delete(socket))
 })
-// Devices that are slow are kept: only silence counts.
+// Slow devices are not disconnected, only silent ones.
 setDeadPeerTimeout(server, 3000)
 await once(server.listen(0, '127.0.0.1'), 'listening')
 

@@ -1,5 +1,5 @@
-// A WebSocket client that reconnects when its server has gone silent. ws keeps the socket's
-// error for itself and says 'close', code 1006. node examples/websocket-reconnect.mjs
+// A WebSocket client that reconnects when its server has gone silent. ws does not emit
+// the socket's error, only 'close' with code 1006. node examples/websocket-reconnect.mjs
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { isDeadPeerError, setDeadPeerTimeout } from 'tcp-keepalive'
@@ -32,7 +32,7 @@ function open() {
   client.on('error', (error) => console.log('not connected:', error.message))
   client.on('close', (code) => {
     console.log('closed:', code)
-    setTimeout(open, 200) // in earnest: longer each time, and not all clients at once
+    setTimeout(open, 200) // in production: wait longer each time, and add a random delay
   })
 }
 open()

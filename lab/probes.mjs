@@ -142,10 +142,10 @@ function simulation() {
   const outage = interval * (count - 1)
   const START = 3 * idle
   const events = [
-    ['made at any time', { spread: idle }],
-    [`all made anew within 20 s, as after a restart`, { spread: 20_000 }],
-    [`all made anew within 100 s`, { spread: 100_000 }],
-    [`the network is away for ${outage / 1000} s`, { spread: idle, away: [START, START + outage] }],
+    ['opened at random times', { spread: idle }],
+    [`all opened within 20 s, as after a restart`, { spread: 20_000 }],
+    [`all opened within 100 s`, { spread: 100_000 }],
+    [`the network is down for ${outage / 1000} s`, { spread: idle, away: [START, START + outage] }],
   ]
   const rows = []
   for (const [title, { spread, away }] of events) {
@@ -176,9 +176,9 @@ function simulation() {
   }
   const mean = rounded(MILLION / idleSeconds)
   return [
-    `\`npm run lab -- probes --seed ${seed} --connections ${connections} --ms ${ms} --hz ${hz}\`. A million idle connections, made at any time:`,
+    `\`npm run lab -- probes --seed ${seed} --connections ${connections} --ms ${ms} --hz ${hz}\`. A million idle connections, opened at random times:`,
     plans(),
-    `The same with idle ${idleSeconds} s, interval ${intervalSeconds} s, count ${count}, which are ${mean} probes a second in the mean, after what brings them together:`,
+    `The same with idle ${idleSeconds} s, interval ${intervalSeconds} s, count ${count}, on average ${mean} probes a second, after an event that synchronizes them:`,
     table(
       [
         'connections',
@@ -192,7 +192,7 @@ function simulation() {
       rows,
       'llrrrrr',
     ),
-    `On loopback a processor keeps ${BACKLOG} packets waiting (\`net.core.netdev_max_backlog\`) and drops the others. Of connections that are set in one moment, and whose timers run on one processor, that ends so many live ones:`,
+    `On loopback, a processor queues ${BACKLOG} packets (\`net.core.netdev_max_backlog\`) and drops the others. If connections are set all at once, and their timers run on one processor, that ends so many live ones:`,
     loopback(),
   ].join('\n\n')
 }
@@ -278,7 +278,7 @@ async function beside(port, outage) {
     return all.map(({ number }) => number)
   }
   const modelled = [...model.probes].map(([tick, number]) => [tick * TICK, number])
-  const title = outage === 0 ? 'nothing happens' : `the network is away for ${outage / 1000} s`
+  const title = outage === 0 ? 'nothing happens' : `the network is down for ${outage / 1000} s`
   return [
     ['simulated', modelled, model.ended],
     ['counted by the kernel', seen, ended],
@@ -327,7 +327,7 @@ async function real() {
     rows.push(...(await beside(port, outage)))
   rows.push(...(await atOnce(port)))
   return [
-    `${COUNT.toLocaleString('en')} real connections, made within ${SPREAD / 1000} s; what comes within 100 ms, afterwards:`,
+    `${COUNT.toLocaleString('en')} real connections, opened within ${SPREAD / 1000} s; probes within 100 ms, afterwards:`,
     table(['', '', 'probes', 'most at once', 'ended'], rows, 'llrrr'),
   ].join('\n\n')
 }

@@ -11,7 +11,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 const root = join(import.meta.dirname, '..')
-const COLUMNS = 116
+const COLUMNS = 60
 /** Milliseconds: no two frames are closer; the last one stays. */
 const STEP = 200
 const HOLD = 12_000

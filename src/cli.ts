@@ -5,22 +5,25 @@ import type { Answer } from './inspect/inspect-command.js'
 
 const HELP = `Usage: tcp-keepalive <command>
 
-  check              unplugs real connections on this machine and shows when each becomes
-                     an error
-  inspect <pid>      shows the TCP connections of a running process, and on which of them
-                     a dead peer would be noticed late or never
-  set <pid> …        sets keepalive and the user timeout on them, without a restart
+  check              unplugs real connections on this machine and shows when
+                     each ends with an error
+  inspect <pid>      shows the TCP connections of a running process, and on
+                     which of them a dead peer would be noticed late or never
+  set <pid> …        sets keepalive and the user timeout on them, without a
+                     restart
   <command> --help   shows the options of a command
   --version          shows the version
 `
 
 const CHECK_HELP = `Usage: tcp-keepalive check
 
-Unplugs real connections on this machine, so that their peers go silent, and shows when
-each becomes an error. Takes about six seconds and needs no privileges. If this system
-cannot unplug a connection (gVisor, qemu-user), it shows only an unanswered connect.
+Unplugs real connections on this machine, so that their peers go silent, and
+shows when each ends with an error. Takes about six seconds and needs no
+privileges. If this system cannot unplug a connection (gVisor, qemu-user), it
+shows only a connect without an answer.
 
-Exit status: 0 if all times are as predicted; 1 if one is not; 2 if it cannot run here.
+Exit status: 0 if all times are as predicted; 1 if one is not; 2 if it cannot
+run here.
 `
 
 /** A command; its code is loaded only when it is used. */

@@ -3,7 +3,7 @@ import { getSystemErrorName } from 'node:util'
 /**
  * An error that means that the peer was silent. If another error wraps it (fetch's `cause`,
  * an AggregateError, a driver's `original`), these fields are those of the inner error;
- * node-fetch calls `syscall` `erroredSysCall`.
+ * node-fetch has `erroredSysCall` in place of `syscall`.
  */
 export interface DeadPeerError extends NodeJS.ErrnoException {
   /** ETIMEDOUT, or an earlier ICMP error, which the kernel reports instead. */
@@ -61,7 +61,7 @@ const MAX_VISITED = 500
  * Also checks `cause`, `original`, `parent`, `originalError` and `innerError`. An
  * AggregateError is true if all its errors are; an address to which this host could send
  * nothing (`connect` ENETUNREACH or EADDRNOTAVAIL) is ignored there. Also true for the error
- * of node-fetch 3, which has the code's name and `erroredSysCall`. False for similar errors:
+ * of node-fetch 3, which has the code in `errno`, and `erroredSysCall`. False for similar errors:
  * a driver's own timer, Node's attempt timeout, ECONNRESET, EPIPE, a failed name lookup.
  *
  * On Windows some dead peers are false. Winsock may report them as WSAENETRESET or
@@ -69,9 +69,10 @@ const MAX_VISITED = 500
  * that is down; the second it reports as ECONNRESET (`read`) or ECANCELED (`write`), which also
  * mean a reset and a local abort. WSAETIMEDOUT is ETIMEDOUT, and true.
  *
- * Two cases cannot be distinguished and are true, too: an address that Node abandoned after
- * `autoSelectFamilyAttemptTimeout`, if it tried several; and a `connect EHOSTUNREACH` that an
- * `unreachable` route or a firewall caused at once. So wait before you reconnect.
+ * In two cases it is true although the peer may be alive, because the error is the same: an
+ * address that Node abandoned after `autoSelectFamilyAttemptTimeout`, if it tried several; and a
+ * `connect EHOSTUNREACH` that an `unreachable` route or a firewall caused at once. So wait before
+ * you reconnect.
  *
  * @throws Nothing, whatever the argument is.
  * @platform All.

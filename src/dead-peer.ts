@@ -16,14 +16,14 @@ import { NO_TCP_INFO } from './tcp-info.js'
  * Makes a silent peer an `'error'` within `ms` **milliseconds**, in every state of the
  * connection. The time counts from the peer's last segment if the connection is idle, from the
  * first unacknowledged byte (plus what the round-trip time adds) if data is in flight, and from
- * the call while connecting. The error never comes before 70 % of `ms`, up to the limits below.
+ * the call while connecting. The error never comes before 70 % of `ms`, except for the limits below.
  *
  * Sets SO_KEEPALIVE, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT and TCP_USER_TIMEOUT. With
  * `'keep'` this library also checks what the peer has acknowledged, for many sockets in one call:
- * every eighth of the plan's `silence`, but at least every 30 s; twice a second while in doubt. An
- * acknowledgement of nothing new does not count while the window is open: a peer that keeps
- * sending although our segments do not arrive is silent, too. While a window is closed, it makes
- * the kernel send window probes more often (TCP_RTO_MAX_MS, Linux 6.15 and newer). The returned
+ * every eighth of the plan's `silence`, but at least every 30 s; twice a second while in doubt.
+ * While the window is open, only an acknowledgement of new data counts: a peer that keeps sending
+ * although our segments do not reach it counts as silent. While a window is closed, this library
+ * makes the kernel send window probes more often (TCP_RTO_MAX_MS, Linux 6.15 and newer). The returned
  * plan is plain data: log it.
  *
  * **A live peer that does not read** (a slow consumer, a process stopped in a debugger) answers
@@ -54,8 +54,8 @@ import { NO_TCP_INFO } from './tcp-info.js'
  * if the settings must wait for a descriptor: then the socket is destroyed with it, a server emits
  * it as `'error'`, and the requests of an agent fail with it.
  * @platform Linux. Elsewhere, and in gVisor and qemu-user, `'end'`, as `setUserTimeout`; there
- * `'keep'` is ERR_FEATURE_UNAVAILABLE_ON_PLATFORM, and this library bounds the connect if the
- * kernel does not, up to a second after `ms` (in Node; in Bun and Deno connects cannot be seen).
+ * `'keep'` throws ERR_FEATURE_UNAVAILABLE_ON_PLATFORM, and this library bounds the connect if the
+ * kernel does not, up to a second after `ms` (in Node; it cannot intercept connects in Bun and Deno).
  * @see tcp(7); net/ipv4/tcp_timer.c; docs/detection.md for measurements
  *
  * @example
@@ -87,7 +87,7 @@ export function setDeadPeerTimeout(
  * (`support.setDeadPeerTimeout`), else `'end'`.
  * @returns The plan.
  * @throws {TypeError | RangeError} As `setDeadPeerTimeout`.
- * @throws {Error} ERR_FEATURE_UNAVAILABLE_ON_PLATFORM: `'keep'` where `getTcpInfo` is not.
+ * @throws {Error} ERR_FEATURE_UNAVAILABLE_ON_PLATFORM: `'keep'` where `getTcpInfo` is not available.
  * @platform As `setDeadPeerTimeout`.
  * @see tcp(7); net/ipv4/tcp_timer.c; docs/detection.md for measurements
  *

@@ -42,7 +42,7 @@ export interface DefaultsOptions {
   /**
    * Whether to set a socket that connects. `host` is the name that the program passed, if Node
    * has it (a socket that connects again keeps its first name), else the address. If the filter
-   * throws, nothing is set, and the error is reported like a refusal of the kernel.
+   * throws, nothing is set, and the error is reported like a refusal by the kernel.
    */
   filter?: ((socket: Socket, destination: { host: string; port: number }) => boolean) | undefined
 }
@@ -62,22 +62,22 @@ const installed: Installed[] = []
  * on, also inside drivers that hide their sockets: net, tls, http(s), http2, fetch. With
  * `scope`, also or instead the connections of servers that start listening from now on.
  *
- * Settings on a socket itself override the defaults. A refusal of the kernel never ends a
- * connection here: the socket is unchanged, one warning per error code is emitted (code
+ * Settings on a socket itself override the defaults. If the kernel rejects the defaults, the
+ * connection continues and the socket is unchanged. One warning per error code is emitted (code
  * TCP_KEEPALIVE_REFUSED), and the channel `tcp-keepalive:refused` publishes each refusal.
  * Unix-domain sockets are skipped.
  *
  * Several installs are merged; a later one overrides earlier ones, field by field. Not
- * reached: native clients that open sockets of their own (c-ares over TCP, the inspector),
+ * covered: native clients that open sockets of their own (c-ares over TCP, the inspector),
  * workers and processes that did not install them, sockets that were already open or were
  * created from a descriptor.
  *
  * @param options At least one of `keepalive`, `userTimeout` and `deadPeerTimeout`, in the
  * units and ranges of the functions for one socket.
- * @returns A function that undoes it for what connects, or starts listening, after its call.
- * Later calls of it do nothing.
+ * @returns A function that undoes it, for sockets that connect and servers that start listening
+ * after its call. Calling it again does nothing.
  * @throws {TypeError | RangeError} As the functions for one socket do.
- * @throws {Error} ERR_FEATURE_UNAVAILABLE_ON_PLATFORM: no binary can be loaded, or not Node.
+ * @throws {Error} ERR_FEATURE_UNAVAILABLE_ON_PLATFORM: no binary can be loaded, or the runtime is not Node.
  * @platform Node, on the platforms of the functions for one socket; not Bun, not Deno.
  * @see docs/register.md for what else it changes in a program
  *
@@ -150,7 +150,7 @@ function check(options: unknown): Installed {
   if (userTimeout !== undefined) parts.push(userTimeoutSettings(userTimeout))
   if (parts.length === 0) {
     throw invalidValue(
-      'installDefaults needs keepalive, userTimeout or deadPeerTimeout: nothing would be set.',
+      'installDefaults needs keepalive, userTimeout or deadPeerTimeout: without these, nothing would be set.',
     )
   }
   if (!SCOPES.has(scope)) {

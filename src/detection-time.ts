@@ -19,8 +19,8 @@ import { getTcpInfo, NO_TCP_INFO, type TcpInfo } from './tcp-info.js'
 import { getUserTimeout } from './user-timeout.js'
 
 /**
- * Returns what settings mean on this host, by the kernel's rules: after how many
- * **milliseconds** a silent peer becomes an error, per state; `null` if it never does.
+ * Returns after how many **milliseconds** a silent peer becomes an error with these settings on
+ * this host, by the kernel's rules, for each state of the connection; `null` if it never does.
  *
  * Takes settings (omitted fields are the host's defaults), a plan of `planDeadPeerTimeout`, or
  * a connected socket. For a socket it reads the options, the round-trip time and the

@@ -18,8 +18,8 @@ export class SocketOptionError extends Error {
   /** The option that was refused. */
   readonly option: SocketOptionName
   /**
-   * The options that this call had already changed when the kernel refused. Usually empty:
-   * the order of writing is such that the kernel's own refusals come first. A seccomp or BPF
+   * The options that this call had already changed when the kernel refused. Usually empty,
+   * because the options that the kernel itself may refuse are written first. A seccomp or BPF
    * filter can still refuse a later one.
    */
   readonly changed: readonly SocketOptionName[]
@@ -139,8 +139,8 @@ export function refuseMore(
   const more = Array.from(all).slice(most)
   if (more.every((value) => value === undefined)) return
   throw invalidValue(
-    `Expected no more than ${most} argument${most === 1 ? '' : 's'}, ${signature}, but received ${all.length}, ` +
-      `which end with ${more.map(received).join(', ')}. Write ${instead}.`,
+    `Expected no more than ${most} argument${most === 1 ? '' : 's'}, ${signature}, but received ${all.length}. ` +
+      `Extra: ${more.map(received).join(', ')}. Write ${instead}.`,
   )
 }
 
@@ -189,7 +189,7 @@ const NOT_READ = new Map([
 
 /** What to pass instead of a wrong target; `reading` if only sockets are accepted. */
 export function socketAdvice(value: unknown, reading = false): string {
-  if (typeof value === 'number') return 'Descriptors are not taken: pass the socket.'
+  if (typeof value === 'number') return 'Descriptors are not accepted: pass the socket.'
   if (typeof value === 'function') {
     return 'listen' in value ? 'Pass what its listen() returns.' : ''
   }
@@ -230,7 +230,7 @@ export function socketClosed(): Error {
 export function socketNotConnected(): Error {
   return coded(
     new Error(
-      "The socket has no descriptor yet, so there is nothing to read yet. Call this after its 'connect' event.",
+      "The socket has no descriptor yet, so there is nothing to read. Call this after its 'connect' event.",
     ),
     'ERR_SOCKET_NOT_CONNECTED',
   )

@@ -18,13 +18,13 @@ import { apply, type Target } from './targets/apply.js'
  * kernel retransmits for about 15 minutes. `setUserTimeout` bounds that.
  *
  * Side effects: later `socket.setKeepAlive(true, …)` calls (by Node's agents, by drivers) are
- * ignored; `setKeepAlive(false)` still works, and ends that. The socket is watched, so that its
- * error is reported even if the socket is not being read.
+ * ignored; `setKeepAlive(false)` still turns keepalive off, and then later calls take effect again.
+ * The socket is watched, so that its error is reported even if the socket is not being read.
  *
- * The unit is seconds. Values that most likely are milliseconds are refused: an `interval` of
+ * The unit is seconds. Values that most likely are milliseconds are rejected: an `interval` of
  * 1000 or more, an `idle` of 10,000 or more in whole thousands, and Node's positional form. An
- * `idle` of 1000 to 9000 in whole thousands is set, with one warning (process warning
- * TCP_KEEPALIVE_UNIT).
+ * `idle` of 1000 to 9000 in whole thousands is set, but causes one process warning
+ * (TCP_KEEPALIVE_UNIT).
  *
  * @param target A socket, connected or not; a server; an http(s) agent; an http2 session.
  * @param options What to set. A new socket has keepalive off, idle 7200, interval 75 and count 9,

@@ -69,7 +69,7 @@ function isBundled(): boolean {
 
 function bundleAdvice({ code }: Failure): string {
   const advice =
-    'This copy is part of a bundle, which cannot hold a binary: make tcp-keepalive external in the bundler, and install it beside the bundle (docs/platforms.md, "Bundlers").'
+    'This copy is part of a bundle, which cannot contain a binary: make tcp-keepalive external in the bundler, and install it beside the bundle (docs/platforms.md, "Bundlers").'
   return code === 'ERR_UNKNOWN_BUILTIN_MODULE'
     ? `${advice} A single executable loads it with createRequire(process.execPath) of node:module.`
     : advice

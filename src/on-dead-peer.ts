@@ -3,21 +3,21 @@ import { DEAD_PEER_CHANNEL, type DeadPeerMessage } from './connection/dead-peer-
 import { invalidType, refuseMore } from './errors.js'
 
 /**
- * Calls `listener` once for each connection of this process that ends because its peer is dead,
- * whatever set it: a setter of this library, `installDefaults`, or `tcp-keepalive/register`.
+ * Calls `listener` once for each connection that ends because its peer is dead, if this library
+ * has set it: by a setter, `installDefaults` or `tcp-keepalive/register`.
  * Useful for logs and metrics, because it includes the connections of drivers that hide their
  * sockets.
  *
- * The call comes as the connection closes, before the socket's `'error'`, also if Node found
- * the error itself or if a connect failed. Resets, refused connects and connections that
+ * The listener runs as the connection closes, before the socket's `'error'`, even if Node found
+ * the error itself or a connect failed. Resets, refused connects and connections that
  * this library has not set are not reported.
  *
  * The messages are those of the channel `tcp-keepalive:dead-peer` of `node:diagnostics_channel`.
- * So if a listener throws, the socket and other listeners are not affected: the error is an
- * uncaught exception on the next tick, which ends a process without a handler for it.
+ * If a listener throws, the socket and other listeners are not affected: Node reports the error
+ * as uncaught on the next tick, which ends a process that has no handler for uncaught exceptions.
  *
- * Side effects: none on any socket. A listener does not keep the process running. A worker
- * has listeners of its own.
+ * Side effects: none on any socket. A listener does not keep the process running. Each
+ * worker has its own listeners.
  *
  * @param listener Called with one `DeadPeerMessage`, synchronously.
  * @returns A function that stops the calls. Later calls of it do nothing.
@@ -34,7 +34,7 @@ import { invalidType, refuseMore } from './errors.js'
  */
 export function onDeadPeer(listener: (message: DeadPeerMessage) => void): () => void {
   if (typeof listener !== 'function') {
-    const advice = 'It is called for every connection: its message says which socket.'
+    const advice = 'It is called for every connection: the message has the socket.'
     throw invalidType('the listener', 'a function', listener, advice)
   }
   if (arguments.length > 1) {

@@ -17,8 +17,8 @@
  * A worker inherits its parent's variables; those of its own environment override them. In
  * PM2's cluster mode they are read from `pm2_env`.
  *
- * A malformed value or an unknown `TCP_KEEPALIVE_*` name stops the start with exit code 9 and
- * one line that names it. If native code cannot be loaded (no binary for this system,
+ * If a value is malformed or a `TCP_KEEPALIVE_*` name is unknown, the process prints one line
+ * that names it and exits with code 9. If native code cannot be loaded (no binary for this system,
  * `--permission`), one warning is emitted and nothing is set. `NODE_DEBUG=tcp-keepalive`
  * logs the settings of each socket.
  * @module
@@ -144,7 +144,7 @@ function numberFrom(
   const number = /^\d+$/.test(value) ? Number(value) : Number.NaN
   const isMilliseconds = name === `${PREFIX}IDLE_S` && isMistaken('idle', number)
   if (number >= least && number <= most && !isMilliseconds) return number
-  const but = isMilliseconds ? ' without whole thousands from 10000 on' : ''
+  const but = isMilliseconds ? ', except for multiples of 1000 from 10000 on' : ''
   const advice =
     unit === 'seconds' && number >= 1000
       ? ` The unit is seconds: for ${number} ms write ${name}=${Math.round(number / 1000)}.`

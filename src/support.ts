@@ -4,7 +4,7 @@ import { IS_NODE, NOT_NODE } from './node/descriptor.js'
 import { watcher } from './node/watcher.js'
 import { NO_TCP_INFO } from './tcp-info.js'
 
-/** Per function: `true`, or the reason why this platform or runtime does not support it. */
+/** For each function: `true`, or the reason why this platform or runtime does not support it. */
 export interface Support {
   readonly setKeepalive: true | string
   readonly getKeepalive: true | string
@@ -42,7 +42,7 @@ function watching(): true | string {
   if (loads !== true) return loads
   const onItsOwn = 'the error of a socket that is not being read is reported when it is read again.'
   if (process.platform === 'win32' || !watcher().watches)
-    return `This runtime or system has no event loop to watch on: ${onItsOwn}`
+    return `This runtime or system cannot watch sockets: ${onItsOwn}`
   // Without it a timeout cannot be distinguished from a reset, which Node reports.
   return process.platform !== 'linux' || has('tcpInfo') || `${NO_TCP_INFO} So ${onItsOwn}`
 }

@@ -20,8 +20,8 @@ import { apply, type Target } from './targets/apply.js'
  *   although it answers. `setDeadPeerTimeout` does not disconnect such a peer.
  *
  * Side effects: the socket is watched, so that its error is reported even if the socket is not
- * being read. 1 to 999 is set, with one warning (process warning TCP_KEEPALIVE_UNIT): most
- * likely seconds were meant.
+ * being read. A value of 1 to 999 is set, but causes one process warning (TCP_KEEPALIVE_UNIT),
+ * because most likely seconds were meant.
  *
  * @param target A socket, connected or not; a server; an http(s) agent; an http2 session.
  * @param ms A whole number of milliseconds, 0 to 2147483647; a new socket has 0.

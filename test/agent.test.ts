@@ -455,7 +455,7 @@ describe.concurrent('what an agent opens to get a connection', () => {
     rmSync(folder, { recursive: true })
   })
 
-  test("is nobody else's: a socket that is opened meanwhile is not set", async () => {
+  test('applies to no other socket: one that is opened meanwhile is not set', async () => {
     await using target = await listen(createServer())
     const agent = new ProxyAgent({ port: target.port, host: '127.0.0.1' })
     setAll(agent)

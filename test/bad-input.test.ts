@@ -383,7 +383,7 @@ describe('in place of a socket', () => {
     ['null', null, ['received null']],
     ['undefined', undefined, ['received undefined']],
     ['a plain object', { fd: 5 }, ['{ fd: 5 } (object)']],
-    ['a descriptor', 5, ['5 (number)', 'Descriptors are not taken: pass the socket']],
+    ['a descriptor', 5, ['5 (number)', 'Descriptors are not accepted: pass the socket']],
     ['a string', '127.0.0.1:80', ["'127.0.0.1:80' (string)"]],
     ['a function', () => {}, ['(function)']],
     ['an array of sockets', [new Socket()], ['(object)']],

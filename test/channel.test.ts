@@ -50,7 +50,7 @@ describe.concurrent('a connection that was set and died', () => {
   ]
   for (const [kind, options] of KINDS) {
     for (const end of ['client', 'accepted'] as const) {
-      for (const reader of ['Node told', 'nobody read'] as const) {
+      for (const reader of ['being read', 'not being read'] as const) {
         test(`${kind}, ${end}, ${reader}: one message, with socket, error, addresses and settings`, async () => {
           await using pair = await connectedPair(options)
           const socket = pair[end]
@@ -58,7 +58,7 @@ describe.concurrent('a connection that was set and died', () => {
           peer.on('error', () => {})
           // Asked of the other end: a socket that was asked itself remembers.
           const { localAddress, localPort, remoteAddress, remotePort } = addressesOf(peer)
-          if (reader === 'Node told') socket.resume()
+          if (reader === 'being read') socket.resume()
           else await stall(socket, peer)
           setKeepalive(socket, { idle: 1, interval: 1, count: 1 })
           setUserTimeout(socket, 1000)
@@ -84,7 +84,7 @@ describe.concurrent('a connection that was set and died', () => {
     }
   }
 
-  test('accepted by a server that was set; only what was set is told', async () => {
+  test('accepted by a server that was set; the message has only what was set', async () => {
     await using pair = await connectedPair({
       prepareServer: (server) => setUserTimeout(server, 1000),
     })
@@ -104,7 +104,7 @@ describe.concurrent('a connection that was set and died', () => {
   })
 })
 
-describe('a connect that nobody answers', () => {
+describe('a connect without an answer', () => {
   test('one message, plain and TLS, with the address that did not answer', async () => {
     const silent = await silentPort()
     const plain = new Socket()
@@ -299,7 +299,12 @@ describe('onDeadPeer', () => {
 
   const WRONG: [string, unknown[], string, string][] = [
     ['nothing', [], 'ERR_INVALID_ARG_TYPE', 'Expected a function for the listener'],
-    ['a socket first', [new Socket(), () => {}], 'ERR_INVALID_ARG_TYPE', 'its message says which'],
+    [
+      'a socket first',
+      [new Socket(), () => {}],
+      'ERR_INVALID_ARG_TYPE',
+      'the message has the socket',
+    ],
     ['an object', [{}], 'ERR_INVALID_ARG_TYPE', 'received {} (object)'],
     ['more', [() => {}, {}], 'ERR_INVALID_ARG_VALUE', 'no more than 1 argument, onDeadPeer('],
   ]

@@ -441,7 +441,7 @@ describe.concurrent('real ones', () => {
   })
 })
 
-describe('an error handler can always ask', () => {
+describe('an error handler can always call it', () => {
   test('about what throws when it is looked at', () => {
     const { proxy, revoke } = Proxy.revocable([], {})
     revoke()

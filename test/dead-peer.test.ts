@@ -102,7 +102,7 @@ for (const [way, set] of Object.entries(ways)) {
       expectTold(await deathOf(pair.accepted))
     })
 
-    test('nobody answers the connect', async () => {
+    test('a connect without an answer', async () => {
       const { port, close } = await silentPort()
       const socket = connect(port, '127.0.0.1')
       set(socket)
@@ -140,7 +140,7 @@ describe.concurrent('setDeadPeerTimeout', () => {
     expect(JSON.parse(JSON.stringify(plan))).toEqual(plan)
   })
 
-  test('the connect has its own user timeout, which is taken back when Node begins to read', async () => {
+  test('the connect has its own user timeout, which is replaced when Node begins to read', async () => {
     await using pair = await connectedPair({
       prepare: (client) => setDeadPeerTimeout(client, 60_000),
     })

@@ -114,7 +114,7 @@ describe.concurrent('an idle peer, by count: idle + interval × count', () => {
   })
 })
 
-describe.concurrent('who is not given up', () => {
+describe.concurrent('what is not timed out', () => {
   const alive = async (socket: Socket, seconds: number) => {
     const died: unknown[] = []
     socket.on('error', (error) => died.push(error)).on('end', () => died.push('end'))
@@ -203,7 +203,7 @@ describe.concurrent('data in flight, by user timeout, from the first retransmiss
   })
 })
 
-describe.concurrent('a connect that nobody answers, by user timeout', () => {
+describe.concurrent('a connect without an answer, by user timeout', () => {
   async function connectDeath(ms: number, set: (socket: Socket) => Promise<void> | void) {
     const silent = await silentPort()
     try {

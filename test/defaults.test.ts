@@ -261,7 +261,7 @@ describe.concurrent('every way to open a socket', () => {
       socket.destroy()
     })
 
-    test(`autoSelectFamily, ${tls ? 'TLS' : 'plain'}: nobody answers at the first two, each attempt is set`, async () => {
+    test(`autoSelectFamily, ${tls ? 'TLS' : 'plain'}: the first two do not answer, each attempt is set`, async () => {
       const silent = await silentPort()
       await using server = await listen(tls ? createTlsServer(tlsServerOptions) : createServer(), {
         host: '127.0.0.2',
@@ -510,7 +510,7 @@ describe.concurrent('installs', () => {
 })
 
 describe.concurrent('filter', () => {
-  test('is told the socket, the name that the program asked for, and the port', async () => {
+  test('receives the socket, the name that the program passed, and the port', async () => {
     await using server = await listen(createServer())
     const asked: unknown[] = []
     using _ = installFor(server.port, {
@@ -528,7 +528,7 @@ describe.concurrent('filter', () => {
     socket.destroy()
   })
 
-  test('is told the address where there was no name', async () => {
+  test('receives the address if there was no name', async () => {
     await using server = await listen(createServer())
     const socket = await connected(server.port)
     expect(filtered.filter(({ port }) => port === server.port)).toEqual([
@@ -546,7 +546,7 @@ describe.concurrent('filter', () => {
     socket.destroy()
   })
 
-  test('throws: the connection stands without the settings, and it is told', async () => {
+  test('throws: the connection continues without the settings, and the error is reported', async () => {
     await using server = await listen(createServer())
     const thrown = new Error('as planned')
     const told: unknown[] = []
@@ -609,7 +609,7 @@ describe.concurrent('a peer that goes silent', () => {
     expect(isDeadPeerError(error)).toBe(true)
   })
 
-  test('connecting to nobody: likewise, with defaults and own settings of the socket at once', async () => {
+  test('a connect without an answer: likewise, with defaults and own settings of the socket at once', async () => {
     const nobody = await silentPort()
     using _ = installFor(nobody.port, { deadPeerTimeout: 20_000 })
     const watch = new Stopwatch()
@@ -622,7 +622,7 @@ describe.concurrent('a peer that goes silent', () => {
     await nobody.close()
   })
 
-  test('connecting to nobody, by the defaults alone', async () => {
+  test('a connect without an answer, by the defaults alone', async () => {
     const nobody = await silentPort()
     using _ = installFor(nobody.port, { deadPeerTimeout: 3000 })
     const watch = new Stopwatch()
@@ -635,7 +635,7 @@ describe.concurrent('a peer that goes silent', () => {
   })
 })
 
-test.concurrent('defaults and own settings at once: the bound of the connect is taken back when it stands', async () => {
+test.concurrent('defaults and own settings at once: the connect timeout is replaced once the connection is established', async () => {
   await using server = await listen(createServer())
   using _ = installFor(server.port, { deadPeerTimeout: 30_000 })
   const socket = new Socket()

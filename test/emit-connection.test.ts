@@ -340,7 +340,7 @@ describe.concurrent('what has no TCP options is passed over', () => {
 })
 
 describe.concurrent('the emit of the server', () => {
-  test('is its own only where it was set, and nobody sees it', () => {
+  test('is an own property only where it was set, and not enumerable', () => {
     const plain = createServer()
     const server = createServer()
     setAll(server)

@@ -256,7 +256,7 @@ sys.stdin.readline()'`,
   )
 })
 
-describe.concurrent(`who may look${withoutNobody}`, () => {
+describe.concurrent(`who may inspect${withoutNobody}`, () => {
   test.skipIf(withoutNobody)("another user's process: root may", async () => {
     await using process_ = startNode(MANY_KINDS, asNobody)
     await process_.line()
@@ -273,18 +273,21 @@ describe.concurrent(`who may look${withoutNobody}`, () => {
     else expect(stdout).toContain('4 TCP connections, 1 listener')
   })
 
-  test.skipIf(withoutNobody)("root's process: another user is refused, in words", async () => {
-    await using process_ = startNode(MANY_KINDS)
-    await process_.line()
-    const { code, stdout, stderr } = await command(['inspect', process_.pid], asNobody)
-    expect(code).toBe(2)
-    expect(stdout).toBe('')
-    expect(stderr.split('\n')).toHaveLength(2)
-    expect(stderr).toContain(
-      `Not allowed to inspect process ${process_.pid}: it belongs to user 0, and this is user 65534.`,
-    )
-    expect(stderr).toContain(`sudo env "PATH=$PATH" npx tcp-keepalive inspect ${process_.pid}`)
-  })
+  test.skipIf(withoutNobody)(
+    "root's process: another user is refused, and the message says why",
+    async () => {
+      await using process_ = startNode(MANY_KINDS)
+      await process_.line()
+      const { code, stdout, stderr } = await command(['inspect', process_.pid], asNobody)
+      expect(code).toBe(2)
+      expect(stdout).toBe('')
+      expect(stderr.split('\n')).toHaveLength(2)
+      expect(stderr).toContain(
+        `Not allowed to inspect process ${process_.pid}: it belongs to user 0, and this is user 65534.`,
+      )
+      expect(stderr).toContain(`sudo env "PATH=$PATH" npx tcp-keepalive inspect ${process_.pid}`)
+    },
+  )
 
   test.skipIf(withoutNobody)('root without CAP_SYS_PTRACE, as in a container', async () => {
     await using process_ = startNode(MANY_KINDS, asNobody)
@@ -415,7 +418,7 @@ describe.concurrent('what cannot be inspected', () => {
   })
 
   test.each([
-    [[], 'Which process?'],
+    [[], 'The process ID (pid) is missing.'],
     [['node'], "a number (pid) from 1 to 2147483647, not 'node'"],
     [['0'], "not '0'"],
     [['-5'], 'Unknown option -5.'],
@@ -427,7 +430,7 @@ describe.concurrent('what cannot be inspected', () => {
   })
 
   test.each([
-    [['inspect'], 'Which process? Its number (pid) is missing.'],
+    [['inspect'], 'The process ID (pid) is missing.'],
     [['check', 'now'], 'check takes no arguments: now'],
   ])('%s, and the usage', async (words, message) => {
     const { code, stdout, stderr } = await command(words)
@@ -443,7 +446,7 @@ test.each(['check', 'inspect', 'set'])('%s --help, and with other words', async 
   for (const words of [['--help'], ['-h'], ['1', '--help']]) {
     const { code, stdout, stderr } = await command([name, ...words])
     expect(stdout).toMatch(new RegExp(`^Usage: tcp-keepalive ${name}`))
-    expect(stdout.split('\n').filter((line) => line.length > 90)).toEqual([])
+    expect(stdout.split('\n').filter((line) => line.length > 80)).toEqual([])
     expect([code, stderr]).toEqual([0, ''])
   }
 })

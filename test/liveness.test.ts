@@ -210,7 +210,7 @@ describe('a probe is unanswered', () => {
     expect(look(61_200, UNANSWERED_PROBES)).toBe('silent')
   })
 
-  test('a window that opens, with what was stuck still in flight, wants more than two', () => {
+  test('a window that opens, with stuck data still in flight, needs more than two', () => {
     const state = startsToWait(1000, closed, 1000)
     const look = (now: number, window: number, timeouts: number) =>
       observe(state, { ...closed, inFlight: 1, window, timeouts }, 1000 + now, 10_000, NEW).peer
@@ -226,7 +226,7 @@ describe('a probe is unanswered', () => {
   })
 })
 
-test('only what this host knows is written, only while a window is closed, and taken back', () => {
+test('TCP_RTO_MAX_MS is written only where this host has it and only while a window is closed, then restored', () => {
   const none = { sinceAck: 0, retransmitted: 0, probes: 0, timeouts: 0, bare: 0 }
   const rest = { ...none, answerTime: 200, waited: 0 }
   const closed = { ...rest, waits: 1, inFlight: 0, window: 0, acknowledged: NOTHING }

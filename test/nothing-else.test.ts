@@ -81,7 +81,7 @@ describe.concurrent('how a program ends', () => {
     ['an exception in a handler', "throw new Error('as planned')"],
     ['a rejection', "Promise.reject(new Error('as planned'))"],
     ['process.exit', 'process.exit(3)'],
-    ['an error event that nobody hears', "socket.destroy(new Error('as planned'))"],
+    ['an error event without a listener', "socket.destroy(new Error('as planned'))"],
     ['a signal', "process.kill(process.pid, 'SIGTERM')"],
     ['nothing left to do', 'socket.destroy(); server.close()'],
     ['unref', 'socket.unref(); server.unref()'],

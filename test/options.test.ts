@@ -184,7 +184,7 @@ test('TLS in TLS is the TCP socket below both', async () => {
   inner.destroy()
 })
 
-test('support tells that all of it works here', () => {
+test('support is true for all functions here', () => {
   expect(support).toMatchObject({
     setKeepalive: true,
     getKeepalive: true,

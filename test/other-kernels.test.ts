@@ -71,7 +71,7 @@ describe.concurrent('TCP_INFO has no numbers', () => {
     })
   })
 
-  test('data in flight is given up in time all the same', async () => {
+  test('data in flight is timed out in time all the same', async () => {
     const { rows } = await refusing<{ code: string; after: number }>(
       `
       setDeadPeerTimeout(client, 3000)
@@ -96,8 +96,8 @@ describe.concurrent('TCP_INFO has no numbers', () => {
       { env: { REFUSE: IP_MINTTL } },
     )
     const { status, stdout } = rows[0] as { status: number; stdout: string }
-    expect(stdout).toMatch(/^connecting, no answer .* ETIMEDOUT, syscall connect$/m)
-    expect(stdout).toContain('Cannot be shown here: idle')
+    expect(stdout).toMatch(/^connecting, no answer .* ETIMEDOUT$/m)
+    expect(stdout).toContain('Cannot be shown here:\n  idle')
     expect(status).toBe(0)
   })
 

@@ -79,7 +79,7 @@ const lookup =
     }, 20)
   }
 
-describe.concurrent('set before the connection stands, there when it does', () => {
+describe.concurrent('set before the connection is established, in force afterwards', () => {
   for (const family of [4, 6, 'mapped'] as const) {
     test(`new net.Socket(), then connect (${family})`, async () => {
       await using pair = await connectedPair({ family, prepare: setAll })
@@ -376,7 +376,7 @@ async function userTimeoutBecomes(socket: Socket, wanted: number): Promise<void>
   watch.expectWithin(0, 1)
 }
 
-describe.concurrent('the user timeout that bounds the connect is taken back once the connection stands', () => {
+describe.concurrent('the user timeout that bounds the connect is replaced once the connection is established', () => {
   const BOUND = planDeadPeerTimeout(60_000).connectTimeout
 
   /** Set as soon as there is a descriptor; what is seen then, and when it is connected. */
@@ -468,7 +468,7 @@ describe.concurrent('the user timeout that bounds the connect is taken back once
     socket.destroy()
   })
 
-  test('a plan that is taken back while connecting leaves nothing, nor does Node turn keepalive on', async () => {
+  test('a plan that is undone while connecting leaves nothing, nor does Node turn keepalive on', async () => {
     const { enabled } = await bounded((socket) => setDeadPeerTimeout(socket, 0))
     expect(enabled).toBe(false)
   })

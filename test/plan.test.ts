@@ -166,7 +166,7 @@ describe('a planned time', () => {
 })
 
 describe("slowReader 'keep'", () => {
-  test('a window that closes upon data in flight: alone, the kernel gives up after two lost probes', () => {
+  test('a window that closes upon data in flight: alone, the kernel times out after two lost probes', () => {
     const { ms, rtoMax } = deadPeerPlan(60_000, 'keep', NEW)
     const alone = shrunkWindowDeath(() => rtoMax as number, clockFor(ms), rtoMax as number, ms)
     expect(alone).toMatchObject({ probes: 1 })
@@ -301,7 +301,7 @@ describe('the arguments of a plan', () => {
     expect([idle, interval, count]).toEqual(expected)
   })
 
-  test("slowReader is the platform's to choose unless told, and nothing but 'keep' or 'end'", () => {
+  test("slowReader depends on the platform if omitted, and is only 'keep' or 'end'", () => {
     expect(checkDeadPeerTimeout(2000, undefined)).toBe(undefined)
     expect(checkDeadPeerTimeout(2000, {})).toBe(undefined)
     expect(checkDeadPeerTimeout(2000, { slowReader: 'keep' })).toBe('keep')
@@ -325,7 +325,7 @@ describe('kernelDetectionTime', () => {
     })
   })
 
-  test('before Linux 6.5 a connect is given up after 127 s', () => {
+  test('before Linux 6.5 a connect times out after 127 s', () => {
     expect(kernelDetectionTime({}, OLD).connecting).toBe(127_000)
   })
 

@@ -50,7 +50,7 @@ describe.concurrent('a program whose sockets are set ends as it does without thi
     `,
     ],
     'process.exit': [3, 'process.exit(3)'],
-    'an exception that nobody catches': [1, "throw new TypeError('as planned')"],
+    'an uncaught exception': [1, "throw new TypeError('as planned')"],
     'by itself, when nothing is referenced': [0, 'socket.unref(); peer.unref(); server.unref()'],
     'by itself, when the socket is destroyed': [0, 'socket.destroy(); server.close()'],
     'by itself, when everything is closed': [

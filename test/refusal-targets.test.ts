@@ -114,7 +114,7 @@ describe.concurrent('a server', () => {
     expectTable(rows, 'setKeepalive, three fields', KEEPALIVE)
   })
 
-  test('that cannot tell how many wait to be accepted: each of the next is set by itself', async () => {
+  test('that does not report how many wait to be accepted: each of the next is set individually', async () => {
     const { rows } = await refusing<State[]>(`
       const target = await listen()
       const older = net.connect(target.address().port, '127.0.0.1').on('error', () => {})
@@ -238,7 +238,7 @@ describe.concurrent('installDefaults never ends a connection', () => {
   }
 })
 
-test.concurrent("of refused defaults the connect's bound is taken back, what the socket has of its own is not", async () => {
+test.concurrent("if defaults are refused, their connect timeout is undone, and the socket's own settings remain", async () => {
   const { rows } = await refusing<State>(`
     const undo = library.installDefaults({ deadPeerTimeout: 20_000 })
     const socket = new net.Socket()

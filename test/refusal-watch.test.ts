@@ -27,7 +27,7 @@ const STALLED = `
 const DEAD = ['read ETIMEDOUT']
 
 describe.concurrent('watching is refused', () => {
-  test('each error of epoll_ctl: what is set stands, and the next call of a setter watches', async () => {
+  test('each error of epoll_ctl: the settings remain, and the next call of a setter watches', async () => {
     const { rows } = await refusing<object>(`
       ${STALLED}
       const told = []
@@ -93,7 +93,7 @@ describe.concurrent('watching is refused', () => {
   `
   const FEW = { wrapper: ['sh', '-c', 'ulimit -n 200; exec "$0" "$@"'], env: { UNWATCHED: '1' } }
 
-  test('no descriptor is free: what is set stands, and once there is one the next call watches', async () => {
+  test('no descriptor is free: the settings remain, and once there is one the next call watches', async () => {
     const { rows } = await refusing<object>(
       `
       ${STALLED}${FULL}
@@ -114,7 +114,7 @@ describe.concurrent('watching is refused', () => {
     expect(rows).toEqual([{ full: 'EMFILE', watch: true, set: 61, log: DEAD }])
   })
 
-  test('a plan that is taken back meanwhile is not swept any more', async () => {
+  test('a plan that is undone meanwhile is not swept any more', async () => {
     const { rows } = await refusing<object>(
       `
       ${FULL}
@@ -206,7 +206,7 @@ describe.concurrent('looking is refused', () => {
   `
   const rowsOf = (log: string[]) => CODES.map(() => ({ before: [], log }))
 
-  test('SO_ERROR of a dead socket that nobody reads: reported when the kernel says it', async () => {
+  test('SO_ERROR of a dead socket that is not being read: reported when the kernel returns it', async () => {
     const { rows } = await refusing<object>(`
       ${DYING}
       const SO_ERROR = '1 4'
@@ -255,9 +255,7 @@ describe.concurrent('looking is refused', () => {
     expect(rows).toEqual([{ before: [], log: ['read ETIMEDOUT'], soon: true }])
   })
 
-  test('to take back the short TCP_RTO_MAX_MS of a closed window: it is tried again', async ({
-    skip,
-  }) => {
+  test('to restore TCP_RTO_MAX_MS after a closed window: it is tried again', async ({ skip }) => {
     if (RTO_MAX.length === 0) skip('this kernel has no TCP_RTO_MAX_MS (Linux 6.15)')
     const { rows } = await refusing<object>(`
       const rtoMax = () => state(client).TCP_RTO_MAX_MS

@@ -181,7 +181,7 @@ describe.concurrent('stops the start with one line that names the variable', () 
     [
       'TCP_KEEPALIVE_IDLE_S',
       '30000',
-      '="30000" is not a whole number of seconds from 1 to 32767 without whole thousands from 10000 on. The unit is seconds: for 30000 ms write TCP_KEEPALIVE_IDLE_S=30.',
+      '="30000" is not a whole number of seconds from 1 to 32767, except for multiples of 1000 from 10000 on. The unit is seconds: for 30000 ms write TCP_KEEPALIVE_IDLE_S=30.',
     ],
     [
       'TCP_KEEPALIVE_INTERVAL_S',
@@ -240,7 +240,7 @@ describe.concurrent('stops the start with one line that names the variable', () 
     )
   })
 
-  test('in a worker with an environment of its own: the worker ends, and the program is told', async () => {
+  test('in a worker with an environment of its own: the worker ends, and stderr names the value', async () => {
     const { stdout, stderr } = await loaded(`
       const { Worker } = require('node:worker_threads')
       const worker = new Worker('', { eval: true, env: { TCP_KEEPALIVE_COUNT: '200' } })
@@ -409,7 +409,7 @@ describe.concurrent("PM2's cluster mode", () => {
 })
 
 describe.concurrent('NODE_DEBUG=tcp-keepalive', () => {
-  test('tells which socket got what, and what was kept off', async () => {
+  test('prints which socket got which settings, and which calls were ignored', async () => {
     const { code, stderr } = await loaded(
       `const { createServer, connect } = require('node:net')
        const server = createServer((socket) => socket.end()).listen(0, '127.0.0.1', () => {

@@ -290,8 +290,8 @@ sys.stdin.readline()`,
 describe.concurrent('set: what is wrong is named', () => {
   const all = ['set', '1', '--all']
   test.each([
-    [['set', '1'], 'Which connections?'],
-    [all, 'Set what?'],
+    [['set', '1'], 'Select connections with --fd'],
+    [all, 'Nothing to set: add --dead-peer-timeout'],
     [[...all, '--fd', '3', '--idle', '5'], '--all and --fd cannot be combined'],
     [
       ['set', '1', '--fd', 'x', '--idle', '5'],
@@ -299,8 +299,8 @@ describe.concurrent('set: what is wrong is named', () => {
     ],
     [['set', '1', '--port', '0', '--idle', '5'], "--port must be a port from 1 to 65535, not '0'"],
     [['set', '1', '--remote', '10.0.0.9:x', '--idle', '5'], 'The port of --remote must be a port'],
-    [['set', '1', '--remote', ':80', '--idle', '5'], "--remote ':80' names no host"],
-    [['set', '1', '--remote', '1:2:3', '--idle', '5'], "--remote '1:2:3' names no host"],
+    [['set', '1', '--remote', ':80', '--idle', '5'], "--remote ':80' is not a known host"],
+    [['set', '1', '--remote', '1:2:3', '--idle', '5'], "--remote '1:2:3' is not a known host"],
     [[...all, '--idel', '5'], 'Unknown option --idel.'],
     [[...all, '--idle'], '--idle needs a value.'],
     [[...all, '--idle='], '--idle needs a value.'],

@@ -87,7 +87,7 @@ describe.concurrent('a swept connection is handed to a child process', () => {
     expect(log).toEqual([])
   })
 
-  test('kept open here as well: the sweep goes on, and this end is told', async () => {
+  test('kept open here as well: the sweep continues, and this end gets the error', async () => {
     const { log, socket } = await handed(true)
     expect(log).toEqual(['read ETIMEDOUT'])
     expect(socket.destroyed).toBe(true)

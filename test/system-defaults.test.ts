@@ -9,7 +9,7 @@ const sysctl = (name: string) =>
   Number(execFileSync('cat', [`/proc/sys/net/ipv4/${name}`], { encoding: 'utf8' }))
 
 describe.runIf(process.platform === 'linux')('on this host', () => {
-  test("the kernel's own figures are told, in the units of the API", () => {
+  test("returns the kernel's own figures, in the units of the API", () => {
     expect(systemDefaults()).toMatchObject({
       idle: sysctl('tcp_keepalive_time'),
       interval: sysctl('tcp_keepalive_intvl'),
@@ -32,13 +32,13 @@ describe('from a folder', () => {
     return folder
   }
 
-  test('a field that the host does not tell is absent, not undefined', () => {
+  test('a field that the host does not report is absent, not undefined', () => {
     const defaults = readDefaults(folderWith({ tcp_keepalive_time: '600\n', tcp_retries2: '8\n' }))
     expect(defaults).toStrictEqual({ idle: 600, retries2: 8 })
     expect(readDefaults(join(tmpdir(), 'no-such-folder'))).toStrictEqual({})
   })
 
-  test('a file without a number tells nothing', () => {
+  test('a file without a number leaves the field absent', () => {
     expect(
       readDefaults(folderWith({ tcp_retries2: '\n', tcp_syn_retries: 'many\n' })),
     ).toStrictEqual({})

@@ -36,7 +36,7 @@ function ssOf(socket: Socket): Map<string, string> {
   return fields
 }
 
-describe.concurrent('as ss tells it', () => {
+describe.concurrent('as ss reports it', () => {
   test('after some traffic, every field that ss prints is the same', async () => {
     await using pair = await connectedPair()
     const { client, accepted } = pair
@@ -96,7 +96,7 @@ describe.concurrent('as ss tells it', () => {
     }
   })
 
-  test('with data that nobody acknowledges', async () => {
+  test('with unacknowledged data', async () => {
     await using pair = await connectedPair()
     const { client } = pair
     setUserTimeout(client, 20_000)
@@ -121,7 +121,7 @@ describe.concurrent('as ss tells it', () => {
 })
 
 describe.concurrent('the state, by name', () => {
-  test('SYN_SENT, while nobody answers the connect', async () => {
+  test('SYN_SENT, while the connect has no answer', async () => {
     const silent = await silentPort()
     const socket = new Socket()
     socket.on('error', () => {})
@@ -146,7 +146,7 @@ describe.concurrent('the state, by name', () => {
     expect(getTcpInfo(accepted).receivedBytes).toBe(2)
   })
 
-  test('FIN_WAIT1, while nobody acknowledges the end', async () => {
+  test('FIN_WAIT1, while the FIN is not acknowledged', async () => {
     await using pair = await connectedPair({ allowHalfOpen: true })
     unplug(pair.client)
     pair.client.end()
@@ -157,7 +157,7 @@ describe.concurrent('the state, by name', () => {
     })
   })
 
-  test('CLOSE, once dead; how long the peer had been silent is still told', async () => {
+  test('CLOSE, once dead; how long the peer has been silent is still reported', async () => {
     await using pair = await connectedPair()
     const { client, accepted } = pair
     await stall(client, accepted)

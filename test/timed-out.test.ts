@@ -15,7 +15,7 @@ interface Row {
 }
 
 describe.skipIf(withoutOwnNetwork !== '')(`real connections${withoutOwnNetwork}`, () => {
-  test.concurrent('each conclusion of the kernel is told from each reset', async () => {
+  test.concurrent('each timeout by the kernel is distinguished from each reset', async () => {
     const file = join(__dirname, 'support', 'ended-connections.mjs')
     const { stdout, stderr } = await run(['unshare', ...ownNetwork, process.execPath, file])
     expect(stderr).toBe('')
@@ -73,7 +73,7 @@ describe('in doubt it was a reset', () => {
     expect(hasTimedOut({ ...lost, sinceSegment: 930_000 }, inForce, {})).toBe(true)
   })
 
-  test('a closed window: with a user timeout its whole time, else the kernel asks retries2 times', () => {
+  test('a closed window: with a user timeout its whole time, else the kernel sends retries2 probes', () => {
     const closed = { ...ended, sendWindow: 0, sinceSegment: 100, probes: 16 }
     expect(hasTimedOut(closed, { ...inForce, userTimeout: 90_000 }, {})).toBe(true)
     expect(hasTimedOut(closed, { ...inForce, userTimeout: 91_000 }, {})).toBe(false)

@@ -32,7 +32,7 @@ const warning = (...words: string[]) => ({
   message: expect.stringMatching(new RegExp(`^tcp-keepalive: .*${words.join('.*')}`)),
 })
 
-describe.concurrent('a unit that looks mixed up is set as told and warned about', () => {
+describe.concurrent('a value that looks like the wrong unit is set as given, with a warning', () => {
   test('idle: 1000 to 9999 that 1000 divides', async () => {
     const { warnings, state } = await warningsOf('setKeepalive(socket, { idle: 3000 })')
     expect(state.idle).toBe(3000)

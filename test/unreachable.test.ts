@@ -106,7 +106,7 @@ describe.concurrent('the kernel has given the peer up', () => {
     expect(late).toBeLessThan(0.7)
   })
 
-  test('EHOSTUNREACH: a connect to an address that nobody has', async () => {
+  test('EHOSTUNREACH: a connect to an address that no host has', async () => {
     const { late, ...verdict } = await verdictOf(`await verdict(connect(7777, '10.77.0.99'), 3)`)
     expect(verdict).toMatchObject({
       code: 'EHOSTUNREACH',

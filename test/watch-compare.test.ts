@@ -90,7 +90,7 @@ for (const [kind, options] of KINDS) {
 }
 
 describe.concurrent('streams', () => {
-  test('finished() hears the same error', async () => {
+  test('finished() gets the same error', async () => {
     const { read, unread } = await both(async (reader) => {
       await using pair = await pairWith(reader)
       DEATHS.inFlight(pair.client)
@@ -101,7 +101,7 @@ describe.concurrent('streams', () => {
     expect(unread).toMatchObject([{ message: 'read ETIMEDOUT' }, true])
   })
 
-  test('pipeline() hears the same error and destroys its other end with it', async () => {
+  test('pipeline() gets the same error and destroys its other end with it', async () => {
     const { read, unread } = await both(async (reader) => {
       await using pair = await connectedPair()
       pair.accepted.on('error', () => {})
@@ -174,7 +174,7 @@ describe.concurrent('writes', () => {
 
   // Where a write is pending the socket is in the event loop, and Node finds the death
   // itself: by the read that is up first, or, where nobody reads, by the write.
-  test('a pending one: Node tells, of a read or of a write', async () => {
+  test('a pending one: Node reports the error, of a read or of a write', async () => {
     const { read, unread } = await both(async (reader) => {
       await using pair = await connectedPair()
       const { client, accepted } = pair

@@ -42,7 +42,7 @@ function stuck(): Writable {
 }
 
 describe.concurrent('http', () => {
-  test('a request whose body nobody reads: clientError on the server, aborted on the request', async () => {
+  test('a request whose body is not being read: clientError on the server, aborted on the request', async () => {
     const server = createHttp()
     setUserTimeout(server, 1000)
     const port = await listening(server)
@@ -88,7 +88,7 @@ describe.concurrent('http', () => {
     server.closeAllConnections()
   })
 
-  test('a response that does not come, on a socket whose reading goes on: Node tells, once', async () => {
+  test('a response that does not come, on a socket that is still being read: Node reports the error, once', async () => {
     const server = createHttp(() => {})
     const port = await listening(server)
     const outgoing: ClientRequest = get({ port, host: '127.0.0.1', agent: false })
@@ -130,7 +130,7 @@ describe.concurrent('http', () => {
 })
 
 describe.concurrent('http2', () => {
-  test('a session whose stream nobody reads: told once, on session and stream', async () => {
+  test('a session whose stream is not being read: one error, on session and stream', async () => {
     const server = createHttp2()
     setUserTimeout(server, 1000)
     const port = await listening(server)
@@ -243,7 +243,7 @@ function descriptor(socket: Socket): number {
 }
 
 describe('workers', () => {
-  test('a socket that nobody reads dies in a worker as in the main thread', async () => {
+  test('a socket that is not being read gets its error in a worker as in the main thread', async () => {
     const worker = new Worker(join(__dirname, 'support', 'stalled-death.cjs'))
     const [death] = await once(worker, 'message')
     expect(death).toEqual({ message: 'read ETIMEDOUT', errno: -110, hadError: true })

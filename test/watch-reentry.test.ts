@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest'
 import { runNode } from './support/child.ts'
 
-test('several that die at once are all told, although a hook reads options meanwhile', async () => {
+test('several that die at once all get their errors, although a hook reads options meanwhile', async () => {
   const { code, stdout, stderr } = await runNode(`
     const { createHook } = require('node:async_hooks')
     const { once } = require('node:events')

@@ -46,7 +46,7 @@ async function until(condition: () => boolean): Promise<void> {
 }
 
 describe.concurrent('EPOLLHUP without an error', () => {
-  test('is an orderly end, and the death that follows it is still told', async () => {
+  test('is an orderly end, and the death that follows it is still reported', async () => {
     await using pair = await connectedPair()
     const { client, accepted } = pair
     reset(accepted)
@@ -122,7 +122,7 @@ test.concurrent('a socket that had a descriptor before it connects: refused is r
   expect(logs).toEqual(logs.map(() => ['error connect ECONNREFUSED 127.0.0.1:1', 'close true']))
 })
 
-describe.concurrent('the peer ends, then resets, and nobody has read yet', () => {
+describe.concurrent('the peer ends, then resets, and nothing has been read yet', () => {
   async function endedAndReset(allowHalfOpen: boolean, set?: typeof setKeepalive) {
     await using pair = await connectedPair({ allowHalfOpen })
     const { client, accepted } = pair
@@ -278,7 +278,7 @@ describe.concurrent('megabytes are queued in the kernel when the peer resets', (
     expect(same(await queued('set', 'slow'))).toEqual(same(byNode))
   })
 
-  test('with nobody to consume them they are kept: the reset is left to Node', async () => {
+  test('without a consumer they are kept: the reset is left to Node', async () => {
     const { queued: left, log } = await queued('set', 'stuck')
     expect(left).toBeGreaterThan(MORE_THAN_A_TURN)
     expect(log).toEqual([])
@@ -290,7 +290,7 @@ describe.concurrent('data is queued in the kernel when the peer dies', () => {
     if (namespace === undefined) skip(NO_NAMESPACE)
   })
 
-  test('with nobody to consume it the death is reported', async () => {
+  test('without a consumer the death is reported', async () => {
     const { queued: left, log } = await queued('set', 'stuck', { ending: 'death' })
     expect(left).toBeGreaterThan(4_000_000)
     expect(log).toEqual(['error: read ETIMEDOUT', 'close(true)'])
@@ -453,7 +453,7 @@ describe.concurrent('a peer that has lost the connection says so when it is aske
 
 describe('data and death within one stall of the event loop', () => {
   for (const set of [undefined, setKeepalive]) {
-    test(`is told by Node in its own way, ${set === undefined ? 'without' : 'with'} this library`, async () => {
+    test(`is reported by Node in its own way, ${set === undefined ? 'without' : 'with'} this library`, async () => {
       const server = createServer()
       await using listening = await listen(server)
       const signal = new Int32Array(new SharedArrayBuffer(8))

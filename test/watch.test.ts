@@ -27,11 +27,11 @@ const PAIRS: [string, PairOptions][] = [
 const ENDS = ['client', 'accepted'] as const
 const WAYS = ['idle', 'inFlight'] as const
 
-describe.concurrent('a socket whose buffer is full and whom nobody reads', () => {
+describe.concurrent('a socket whose buffer is full and that is not being read', () => {
   for (const [kind, options] of PAIRS) {
     for (const end of ENDS) {
       for (const way of WAYS) {
-        test(`${kind}, ${end}, ${way}: told within 100 ms, once`, async () => {
+        test(`${kind}, ${end}, ${way}: one error within 100 ms`, async () => {
           await using pair = await connectedPair(options)
           const socket = pair[end]
           await stall(socket, end === 'client' ? pair.accepted : pair.client)
@@ -84,7 +84,7 @@ describe.concurrent('a socket whose buffer is full and whom nobody reads', () =>
     })
   }
 
-  test('a hundred die at the same time: each is told in time', async () => {
+  test('a hundred die at the same time: each gets its error in time', async () => {
     const pairs = await Promise.all(Array.from({ length: 100 }, () => connectedPair()))
     await Promise.all(pairs.map(({ client, accepted }) => stall(client, accepted)))
     const deaths = pairs.map(({ client }) => {
@@ -197,7 +197,7 @@ describe.concurrent('a half-open socket that has read its end', () => {
   for (const tls of [false, true]) {
     for (const end of ENDS) {
       for (const way of WAYS) {
-        test(`${tls ? 'TLS' : 'plain'}, ${end}, ${way}: told within 100 ms, once`, async () => {
+        test(`${tls ? 'TLS' : 'plain'}, ${end}, ${way}: one error within 100 ms`, async () => {
           await using pair = await connectedPair({ tls, allowHalfOpen: true })
           const socket = pair[end]
           await halfOpen(socket, end === 'client' ? pair.accepted : pair.client)
@@ -297,7 +297,7 @@ describe.concurrent("the peer's orderly end is no error and keeps its order", ()
     expect(log).toEqual(['end', 'close(false)'])
   })
 
-  test('also when both have ended and nobody has read yet', async () => {
+  test('also when both have ended and nothing has been read yet', async () => {
     await using pair = await connectedPair()
     setKeepalive(pair.client, true)
     const data = Buffer.alloc(120_000, 'x')

@@ -108,7 +108,7 @@ const rows = [
   ['Sets any other integer option, too', 'anyOption'],
 ]
 const readings = [
-  ['Time of a repeated set, by its bare system calls ([benchmarks](docs/benchmarks.md))', cost()],
+  ['Time of a repeated set, by its bare system calls ([benchmarks](benchmarks.md))', cost()],
   ['Platforms with a prebuilt binary', binaries()],
 ]
 // Nothing here could be run on them.
@@ -120,7 +120,7 @@ const told = [
     'macOS; does nothing on Windows',
     'with their option numbers',
     'with their option numbers',
-    '[built](docs/platforms.md), hardly run',
+    '[built](platforms.md), hardly run',
   ],
 ]
 

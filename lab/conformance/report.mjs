@@ -139,10 +139,10 @@ The tables below compare what the kernel's rules predict (\`detectionTime\`, src
 - **idle**: counted from the peer's last segment. **in flight**, **connecting**: from the write or the call.
   **written into silence at 60 %**: written when 60 % of the idle time has passed, and counted from
   the peer's last segment. **zero window**: the peer has stopped reading. If it is dead: counted from its
-  last answer, with a user timeout from the closing of the window. If it is alive: it answers all the time.
+  last answer, or with a user timeout from when the window closed. If it is alive, it answers all the time.
 - Predictions in flight include the path's own RTT and retransmission timeout, from TCP_INFO.
 - The kernel's timers are never early, and up to an eighth of their length late (the timer wheel).
-- A user timeout, and so \`'end'\`, ends live peers that do not read. That is the rule, not a fault.
+- A user timeout, and so \`'end'\`, ends live peers that do not read. That is the kernel's rule, not a bug.
 
 ### What TCP_RTO_MAX_MS cannot do alone
 
@@ -163,7 +163,7 @@ connections twice a second, and sets the option only while a window is closed:
 - Where the window has closed on data in flight, that data is stuck. tcp_retries2 counts from the
   last progress, and is checked whenever the window opens a little: the bound is increased, so that tcp_retries2
   lasts longer than the data has been stuck. The bound also stays ahead of the silence, so that twice the
-  bound is never reached, unless the event loop is blocked for more than 1.2 times the bound (2 s of 20 s) while
+  bound is never reached, unless the event loop is blocked for more than 1.2 times the bound (2 s if \`ms\` is 20 s) while
   an answer is lost.
 - With a larger bound the probes are farther apart. Any of them may be lost, so as many as fit into the time
   must be unanswered (three of 5 s, four of 10 s, five of 20 s and more). **A peer that dies after its

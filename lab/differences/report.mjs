@@ -58,10 +58,10 @@ function document(runs, skipped) {
   return `# What differs from plain Node
 
 Made by \`npm run lab -- differences --write\` on Linux ${release().split('-')[0]}. The same program runs without the library and with
-\`--require tcp-keepalive/register\`, each in its own process, and everything that it can see is compared: the bytes that its consumer
+\`--require tcp-keepalive/register\`, each in its own process, and everything that it can observe is compared: the bytes that its consumer
 receives, events and their order, errors (code, syscall, message), rejections, uncaught exceptions, the end of the process. Times are
-not compared; a program in which nothing happens for 5.5 s (with a dead peer: 7 s) is "still waiting". Node does not always do the same twice:
-a case that differs is run again, and counts as a difference if Node alone did not end in that way in up to thirteen runs.
+not compared; a program in which nothing happens for 5.5 s (with a dead peer: 7 s) is "still waiting". Node's own result varies between
+runs: a case that differs is run again, and counts as a difference only if Node alone did not end in that way in up to thirteen runs.
 
 - **How the socket is read**: ${Object.keys(READERS).join(', ')}.
 - **What happens**: ${Object.keys(COMES).join('; ')}.
@@ -91,8 +91,8 @@ ${alone(runs)}
 
 ## Other differences
 
-Where Node's own read or write races with what arrives, the result is not the same each time. A case that differed in one run only
-is listed as well.
+If Node's own read or write races with arriving segments, the result varies between runs. A case that differed in only one run
+is listed, too.
 
 ${others.length === 0 ? 'None.' : tableOf(others)}
 `

@@ -247,16 +247,16 @@ async function main() {
   const rows = []
   if (wanted('time')) rows.push(...(await time({ counts, times, atLeast })))
   if (wanted('kernel'))
-    texts.push('The kernel, for each socket:', await kernel({ count: counts.at(-1) }))
+    texts.push('Kernel memory per socket:', await kernel({ count: counts.at(-1) }))
   if (wanted('memory')) {
     texts.push(
-      `JavaScript heap for each connection, bytes more than without the library, of ${thousands(count)}:`,
+      `JavaScript heap per connection, in bytes more than without the library, with ${thousands(count)} connections:`,
       await memory({ count }),
     )
   }
   if (wanted('deaths')) {
     texts.push(
-      'One peer in twenty goes silent in one moment, with a byte in flight to each:',
+      'One peer in twenty goes silent, all at once, with a byte in flight to each:',
       await deaths({ count, times: quick ? [5000] : [10_000, 60_000] }),
     )
   }

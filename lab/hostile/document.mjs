@@ -123,7 +123,7 @@ Made by \`npm run lab -- hostile --long\` on ${where}. ${links}
 *Predicted* ranges from "no window closes on data in flight" to "every window does". *Data stuck in* is how many connections were in
 that state at the end. "Nothing set" is plain Node on the same path. (With
 TCP_RTO_MAX_MS the kernel times out a connection with stuck data if one answer is lost while the event loop is blocked for more than 1.2
-times the bound, 2 s of 20 s: the bound must grow with the silence.)
+times the bound, which is 2 s if \`ms\` is 20 s: the bound must grow with the silence.)
 
 ${parts.join('\n\n')}
 `

@@ -4,10 +4,10 @@ import { table } from '../support/words.mjs'
 const last = (lines, pattern) => lines.findLast((line) => pattern.test(line))
 
 function check({ code, lines = [] } = {}) {
-  const deaths = lines.filter((line) => /ETIMEDOUT, syscall/.test(line)).length
+  const deaths = lines.filter((line) => / ETIMEDOUT$/.test(line)).length
   return code === 0
     ? `all as predicted, ${deaths} of them deaths`
-    : `**${last(lines, /did not end/) ?? 'failed'}**`
+    : `**${last(lines, /not as predicted/) ?? 'failed'}**`
 }
 
 function conformance({ lines = [] } = {}) {
@@ -46,8 +46,8 @@ export function document(results, host) {
 
 Everything else in these pages was run on Linux ${host}. \`npm run lab -- kernels\` boots Debian's user-mode Linux,
 a kernel that runs as a process, and runs \`check\`, the short part of conformance and the tests that depend on the
-kernel in it, with Node ${process.version}. A guest has one processor and a clock that other work on its host disturbs: it
-counts in ticks of 10 ms, so that timers are later than at the usual 4 ms. For that a row of conformance may be an eighth late.
+kernel in it, with Node ${process.version}. A guest has one processor, and other work on its host disturbs its clock. It
+counts in ticks of 10 ms instead of the usual 4 ms, so timers are later. Therefore a row of conformance may be an eighth late.
 
 ${table(['', ...results.map(({ version }) => `Linux ${version}`)], rows, `l${'l'.repeat(results.length)}`)}
 
@@ -57,12 +57,12 @@ ${results.map(differences).join('\n')}
 ## What is known to differ
 
 - TCP_RTO_MAX_MS came with Linux 6.15. Before, a peer that dies behind a closed window is
-  [noticed later](detection.md#before-linux-615), and a plan's \`rtoMax\` is \`null\`. The tests of it are the ones skipped.
+  [noticed later](detection.md#before-linux-615), and a plan's \`rtoMax\` is \`null\`. The skipped tests are those of this option.
 - TCP_INFO has \`receiveWindowBytes\` since 6.2, \`sendWindowBytes\` since 5.4.
-- The user timeout ends a live peer that does not read since 5.11. So it does on 5.10.46, whose stable series has that change.
-- Up to Node 22 a reset behind unread data is \`read ECONNRESET\`, and not an end, where the data ends with a whole read of 64 KiB. That
-  is plain Node's doing, and was seen without this library on 6.1.
-- A connect's first retransmissions are a second apart since 6.5 (\`tcp_syn_linear_timeouts\`): 131 s without a user
+- Since 5.11, the user timeout also ends a live peer that does not read. 5.10.46 does so, too, because its stable series has that change.
+- Up to Node 22, a reset that follows unread data is \`read ECONNRESET\` instead of an \`'end'\` if the last read of that data is a full 64 KiB.
+  Plain Node does this, too: it was seen without this library on 6.1.
+- Since 6.5, the first retransmissions of a SYN are a second apart (\`tcp_syn_linear_timeouts\`): 131 s without a user
   timeout, 127 s before.
 `
 }

@@ -181,7 +181,7 @@ export function cases(): Case[] {
     nodeCase,
     connectionCase('idle, keepalive', KEEPALIVE, plain, false),
     connectionCase('idle, keepalive, TLS', KEEPALIVE, tls, false),
-    connectionCase('in flight, keepalive only', KEEPALIVE, plain, true),
+    connectionCase('in flight, keepalive', KEEPALIVE, plain, true),
     connectionCase('in flight, user timeout', { userTimeout: USER_TIMEOUT }, plain, true),
     connectionCase('in flight, both, TLS', { ...KEEPALIVE, userTimeout: USER_TIMEOUT }, tls, true),
     connectCase,

@@ -12,111 +12,74 @@ const CODES: Record<Colour, [number, number]> = {
   bold: [1, 22],
 }
 
-/** `2 h 11 min 15 s`, `15 min 25 s`, `5.0 s`. */
+/** `2 h 11 min`, `15 min 25 s`, `5.0 s`. */
 function duration(ms: number): string {
   if (ms === Infinity) return 'never'
   if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`
   const seconds = Math.round(ms / 1000)
   const hours = Math.floor(seconds / 3600)
   const minutes = Math.floor((seconds % 3600) / 60)
-  const parts = [
-    hours > 0 ? `${hours} h` : '',
-    minutes > 0 ? `${minutes} min` : '',
-    `${seconds % 60} s`,
-  ]
-  return parts.filter((part) => part !== '' && part !== '0 s').join(' ')
+  return hours > 0 ? `${hours} h ${minutes} min` : `${minutes} min ${seconds % 60} s`
 }
 
 export class Report {
   readonly #out: WriteStream | NodeJS.WriteStream
   readonly #live: boolean
-  readonly #wide: boolean
   readonly #colours: boolean
   #drawn = 0
 
   constructor(out: NodeJS.WriteStream) {
     this.#out = out
     // A line that wraps cannot be redrawn.
-    this.#live = out.isTTY === true && out.columns >= NARROW
-    this.#wide = !(out.isTTY === true && out.columns < WIDE)
+    this.#live = out.isTTY === true && out.columns >= WIDTH
     // hasColors() knows NO_COLOR, FORCE_COLOR and TERM.
     this.#colours = out.isTTY === true && out.hasColors()
   }
 
   begin(): void {
     this.#line(this.#paint('bold', 'tcp-keepalive check'))
-    this.#line(
-      'Real connections on this machine. At 0 s every peer goes silent: nothing arrives any more, not even a reset.',
-    )
+    this.#line('Real connections on this machine. At 0 s every peer goes')
+    this.#line('silent: nothing arrives any more, not even a reset.')
     this.#line('')
-    this.#line(
-      this.#paint(
-        'dim',
-        this.#cells(['connection', 'settings', 'predicted', 'measured', 'what came']),
-      ),
-    )
+    this.#line(this.#paint('dim', cells(['connection', 'predicted', 'measured', 'error'])))
+    this.#line(this.#paint('dim', '  settings'))
   }
 
   progress(results: readonly Result[], elapsed: number): void {
     if (!this.#live) return
     this.#erase()
-    for (const result of results) this.#line(this.#row(result, elapsed))
-    this.#drawn = results.length
+    for (const result of results) this.#rows(result, elapsed)
+    this.#drawn = ROWS * results.length
   }
 
   end(results: readonly Result[], elapsed: number): void {
     this.#erase()
-    for (const result of results) this.#line(this.#row(result, elapsed, true))
+    for (const result of results) this.#rows(result, elapsed, true)
     const failed = results.filter((result) => !isAsPredicted(result)).length
     this.#line('')
     this.#line(
       failed === 0
-        ? this.#paint('green', 'Every connection ended when predicted.')
-        : this.#paint(
-            'red',
-            `${failed} of ${results.length} connections did not end when predicted.`,
-          ),
+        ? this.#paint('green', 'Each error came when predicted.')
+        : this.#paint('red', `${failed} of ${results.length} results are not as predicted.`),
     )
-    if (results.some((result) => !isSoon(result)))
-      this.#line(
-        'Those without an error have a dead peer as well: that is what a program without these settings waits for.',
-      )
+    if (results.some((result) => !isSoon(result))) {
+      this.#line('Where there is no error yet, the peer is dead, too:')
+      this.#line('a program without the right settings waits that long.')
+    }
   }
 
   notShown(names: readonly string[], reasons: readonly string[]): void {
     this.#line('')
-    this.#line(`Cannot be shown here: ${names.join('; ')}.`)
+    this.#line('Cannot be shown here:')
+    for (const name of names) this.#line(`  ${name}`)
     for (const reason of new Set(reasons)) this.#line(reason)
   }
 
-  #row(result: Result, elapsed: number, over = false): string {
-    const { name, settings, predicted, measured, error } = result
-    const cells = [name, settings, duration(predicted)]
-    if (measured !== undefined) {
-      const colour = isAsPredicted(result) ? 'green' : 'red'
-      return this.#cells([
-        ...cells,
-        duration(measured),
-        this.#paint(colour, `${error?.code}, syscall ${error?.syscall}`),
-      ])
-    }
-    if (over && isSoon(result))
-      return this.#cells([...cells, 'none', this.#paint('red', 'no error came')])
-    const text = over ? `no error after ${duration(elapsed)}` : 'no error yet'
-    return this.#cells([
-      ...cells,
-      over ? '' : duration(elapsed),
-      this.#paint(over ? 'yellow' : 'dim', text),
-    ])
-  }
-
-  #cells(cells: string[]): string {
-    return cells
-      .map((cell, index) =>
-        index === 1 && !this.#wide ? '' : `${cell.padEnd(WIDTHS[index] ?? 0)}  `,
-      )
-      .join('')
-      .trimEnd()
+  #rows(result: Result, elapsed: number, over = false): void {
+    const { name, settings, predicted, measured = elapsed } = result
+    const [colour, text] = outcome(result, over)
+    this.#line(cells([name, duration(predicted), duration(measured), this.#paint(colour, text)]))
+    this.#line(this.#paint('dim', `  ${settings}`))
   }
 
   #paint(colour: Colour, text: string): string {
@@ -135,7 +98,22 @@ export class Report {
   }
 }
 
-const WIDTHS = [25, 55, 15, 8]
-/** The widths needed with and without the settings column. */
-const WIDE = 137
-const NARROW = 80
+function outcome(result: Result, over: boolean): [Colour, string] {
+  const { error } = result
+  if (error !== undefined) return [isAsPredicted(result) ? 'green' : 'red', `${error.code}`]
+  if (!over) return ['dim', 'no error yet']
+  return [isSoon(result) ? 'red' : 'yellow', 'no error yet']
+}
+
+function cells(texts: readonly string[]): string {
+  return texts
+    .map((text, index) => `${text.padEnd(WIDTHS[index] ?? 0)}  `)
+    .join('')
+    .trimEnd()
+}
+
+const WIDTHS = [23, 11, 8]
+/** The width of the table. */
+const WIDTH = 60
+/** The lines of one result. */
+const ROWS = 2

@@ -49,7 +49,7 @@ export function parse(
     given.set(name, [...earlier, value ?? ''])
   }
   const [pid, ...more] = positionals
-  if (pid === undefined) throw new UsageError('Which process? Its number (pid) is missing.')
+  if (pid === undefined) throw new UsageError('The process ID (pid) is missing.')
   if (more.length > 0) {
     throw new UsageError(`Expected one process but received ${positionals.map(quoted).join(', ')}.`)
   }

@@ -8,22 +8,23 @@ import { table } from './table.js'
 
 export const INSPECT_HELP = `Usage: tcp-keepalive inspect <pid> [--json]
 
-Shows each TCP connection of a running process, in any language: its settings, its
-unacknowledged data, how long the peer has been silent, and after what time a dead peer
-would become an error, with nothing in flight and with data in flight. The worst come
-first. Changes nothing and does not stop the process.
+Shows each TCP connection of a running process, in any language: its settings,
+its unacknowledged data, how long the peer has been silent, and after what time
+a dead peer would become an error, with nothing in flight and with data in
+flight. The worst come first. Changes nothing and does not stop the process.
 
-  --json   prints one object: connections, listeners. Times are milliseconds, null is
-           never; keepalive's idle and interval are seconds.
+  --json   prints one object with connections and listeners. Times are in
+           milliseconds, null means never; keepalive's idle and interval are
+           in seconds.
 
-The times follow from the kernel's rules. Timeouts of the process itself are not
-included: its own timers, heartbeats, or the sweep of setDeadPeerTimeout.
+The times follow from the kernel's rules. They do not include timeouts of the
+process itself: its timers, heartbeats, or the sweep of setDeadPeerTimeout.
 
-Requires Linux 5.6, and root (CAP_SYS_PTRACE) or, where the system allows it, the user
-of the process.
+Requires Linux 5.6, and root (CAP_SYS_PTRACE) or, where the system allows it,
+the user of the process.
 
-Exit status: 0; 1 if on some connection a dead peer is never noticed while nothing is
-in flight; 2 if the process could not be inspected.
+Exit status: 0; 1 if on some connection a dead peer is never noticed while
+nothing is in flight; 2 if the process could not be inspected.
 `
 
 /** What a command prints, and its exit status. */

@@ -29,38 +29,42 @@ import {
 
 export const SET_HELP = `Usage: tcp-keepalive set <pid> <which> <what> [--dry-run]
 
-Sets keepalive and the user timeout on TCP connections of a running process, in any
-language, without a restart, and shows the settings before and after. On a connection
-whose peer is dead, the process then gets an error: read ETIMEDOUT.
+Sets keepalive and the user timeout on TCP connections of a running process, in
+any language, without a restart. Shows the settings before and after. If the
+peer is dead, the process then gets an error: in Node.js, read ETIMEDOUT.
 
-Which connections (at least one option; if several kinds are used, all must match):
-  --fd <n>                 this descriptor. Its number may be reused: add --remote
+Which connections (at least one; if you use several kinds, all must match):
+  --fd <n>                 this descriptor; add --remote, as it may be reused
   --remote <host[:port]>   this peer: an address, [address]:port, or a name
   --port <n>               this port, local or remote
   --all                    every connection
 --fd, --remote and --port may be repeated. Listeners are never set.
 
 What:
-  --dead-peer-timeout <ms>  everything at once: a dead peer is noticed within <ms>
-                            milliseconds, 2000 or more; 0 restores the defaults
+  --dead-peer-timeout <ms>  all of the options below, so that a dead peer is
+                            noticed within <ms> milliseconds, 2000 or more;
+                            0 restores the defaults
 or some of
   --idle <s>                keepalive on, first probe after <s> seconds
   --interval <s>            keepalive on, <s> seconds between probes
-  --count <n>               keepalive on, <n> unanswered probes
-  --user-timeout <ms>       data may be in flight for <ms> milliseconds; 0: off
+  --count <n>               keepalive on, ends after <n> unanswered probes
+  --user-timeout <ms>       unacknowledged data times out after <ms>
+                            milliseconds; 0: off
 
-  --slow-reader end   The user timeout, and so --dead-peer-timeout, also disconnects a
-                      live peer whose program does not read for that long. Connections
-                      with such a peer now are skipped, unless this option is present.
-  --dry-run           Shows what would be set, and sets nothing.
+  --slow-reader end   --user-timeout and --dead-peer-timeout also disconnect a
+                      live peer whose program does not read for that long.
+                      Connections that have such a peer now are skipped, unless
+                      this option is present.
+  --dry-run           shows what would be set, and sets nothing
 
-The process may set its connections again later. New connections are not affected.
+The process may set its connections again later. New connections are not
+affected.
 
-Requires Linux 5.6, and root (CAP_SYS_PTRACE) or, where the system allows it, the user
-of the process.
+Requires Linux 5.6, and root (CAP_SYS_PTRACE) or, where the system allows it,
+the user of the process.
 
-Exit status: 0; 1 if a selected connection was skipped or refused; 2 if no connection
-was selected, or the process could not be inspected.
+Exit status: 0; 1 if a selected connection was skipped or refused; 2 if no
+connection was selected, or the process could not be inspected.
 `
 
 const WHICH = ['fd', 'remote', 'port']
@@ -184,7 +188,7 @@ async function chosenBy({ given }: Parsed): Promise<Chosen> {
     throw new UsageError(
       given.has('all')
         ? `--all and --${kinds[0]} cannot be combined.`
-        : 'Which connections? --fd, --remote, --port, or --all is missing.',
+        : 'Select connections with --fd, --remote, --port or --all.',
     )
   }
   const fds = given.get('fd')?.map((word) => wholeNumber('--fd', word, 0, 2 ** 31 - 1, 'a number'))
@@ -232,7 +236,7 @@ async function addressesOf(
     return await lookup(host, { all: true })
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
-    throw new UsageError(`--remote ${quoted(word)} names no host: ${code ?? message}.`)
+    throw new UsageError(`--remote ${quoted(word)} is not a known host: ${code ?? message}.`)
   }
 }
 
@@ -241,7 +245,7 @@ function nothingChosen({ pid, given }: Parsed): CannotLook {
     (given.get(kind) ?? []).map((word) => `--${kind} ${quoted(word)}`),
   )
   const what = which.length === 0 ? '' : ` that matches ${which.join(' ')}`
-  const moved = given.has('remote') ? ' A name may resolve to another address by now.' : ''
+  const moved = given.has('remote') ? ' A name may now resolve to another address.' : ''
   return new CannotLook(
     `Process ${pid} has no TCP connection${what}.${moved} To list its connections: npx tcp-keepalive inspect ${pid}`,
   )
@@ -266,7 +270,7 @@ function settingsFrom(parsed: Parsed, host: SystemDefaults): Settings {
   const what = WHAT.filter((option) => option !== 'slow-reader' && given.has(option))
   if (what.length === 0) {
     throw new UsageError(
-      'Set what? --dead-peer-timeout, or some of --idle, --interval, --count, --user-timeout is missing.',
+      'Nothing to set: add --dead-peer-timeout, or some of --idle, --interval, --count, --user-timeout.',
     )
   }
   const [slowReader = 'end'] = given.get('slow-reader') ?? []

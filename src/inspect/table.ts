@@ -189,7 +189,7 @@ function neverAdvice(never: number, pid: number, red: Paint): string[] {
     red(
       `On ${plural(never, 'connection')} a dead peer is never noticed while nothing is in flight.`,
     ),
-    'To set all of them without a restart (omit --dry-run to do it):',
+    'To set every connection without a restart, run this without --dry-run:',
     `  npx tcp-keepalive set ${pid} --all --dead-peer-timeout 60000 --dry-run`,
   ]
 }

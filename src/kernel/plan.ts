@@ -51,7 +51,7 @@ export interface DeadPeerPlan {
    * **Milliseconds**: a shorter outage of the path ends no healthy idle connection, whenever it begins,
    * because at least one keepalive probe is sent after it. A longer one may.
    * `null` where keepalive is off. With data in flight it is about four tenths of `ms`: the next
-   * retransmission may be as far away as the outage was long.
+   * retransmission may come as long after the outage as the outage lasted.
    */
   readonly survivesOutage: number | null
   /** When a silent peer becomes an error, by the kernel's rules, without the path's RTT. */

@@ -40,8 +40,8 @@ export interface DetectionPath {
  *
  * The kernel's timers are never early, and late by up to an eighth of their length,
  * mostly by a few hundredths (kernel/time/timer.c, the timer wheel). If a number of
- * retries decides, this adds up and is included, for the usual 250 ticks a second. At
- * another tick rate the error can come one retransmission earlier or later.
+ * retries decides, these delays add up; the times include them, for the usual 250 ticks a second.
+ * At another tick rate the error can come one retransmission earlier or later.
  */
 export interface DetectionTime {
   /** Nothing outstanding: since the peer's last segment. */

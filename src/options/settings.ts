@@ -15,15 +15,15 @@ import {
 export interface KeepaliveOptions {
   /**
    * **Seconds** without any segment from the peer until the first probe is sent.
-   * Kernel option TCP_KEEPIDLE, 1 to 32767; Linux' default is 7200 (two hours). Whole
-   * thousands from 10,000 on are refused, because they most likely are milliseconds.
+   * Kernel option TCP_KEEPIDLE, 1 to 32767; Linux' default is 7200 (two hours). Multiples
+   * of 1000 from 10,000 on are rejected, because they most likely are milliseconds.
    * @see tcp(7); RFC 9293 section 3.8.4
    */
   idle?: number | undefined
   /**
    * **Seconds** between two unanswered probes.
    * Kernel option TCP_KEEPINTVL, 1 to 999; Linux' default is 75. The kernel accepts
-   * more, which is refused here, because it most likely is milliseconds.
+   * more; this library rejects it, because it most likely is milliseconds.
    * @see tcp(7)
    */
   interval?: number | undefined

@@ -14,11 +14,11 @@ export function isMistaken(name: 'idle' | 'interval', value: number): boolean {
   return name === 'interval' ? value > MAX_INTERVAL : value >= 10_000 && value % 1000 === 0
 }
 
-/** The accepted range as text; mentions whole thousands only if they are the problem. */
+/** The accepted range as text; mentions multiples of 1000 only if they are the problem. */
 export function secondsRange(name: 'idle' | 'interval', value: number): string {
   const most = name === 'interval' ? MAX_INTERVAL : MAX_SECONDS
   const rest =
-    name === 'idle' && isMistaken(name, value) ? ' without whole thousands from 10000 on' : ''
+    name === 'idle' && isMistaken(name, value) ? ', except for multiples of 1000 from 10000 on' : ''
   return `a whole number of seconds from 1 to ${most}${rest}`
 }
 
