@@ -31,6 +31,7 @@ import {
 } from 'tcp-keepalive'
 import { silentPort } from 'tcp-keepalive/check/silent-port'
 import { describe, expect, test } from 'vitest'
+import { answerOf } from './support/child.ts'
 import { connectedPair } from './support/pair.ts'
 import { Stopwatch } from './support/stopwatch.ts'
 import { tlsClientOptions, tlsServerOptions } from './support/tls.ts'
@@ -553,4 +554,23 @@ describe("the kernel's refusal then destroys the socket", () => {
   })
 
   // Refusals of a TCP socket's options: refusal.test.ts.
+})
+
+test.concurrent('set inside the program’s own Socket.prototype.connect, as the first use of the library', async () => {
+  const keepalive = await answerOf<object>(`
+    const { connect, createServer, Socket } = require('node:net')
+    const { getKeepalive, setKeepalive } = require('tcp-keepalive')
+    const original = Socket.prototype.connect
+    Socket.prototype.connect = function (...options) {
+      setKeepalive(this, { idle: 60, interval: 10, count: 3 })
+      return Reflect.apply(original, this, options)
+    }
+    const server = createServer(() => {}).listen(0, '127.0.0.1', () => {
+      const socket = connect(server.address().port, '127.0.0.1', () => {
+        socket.setKeepAlive(true, 1000)
+        console.log(JSON.stringify(getKeepalive(socket)))
+        process.exit()
+      })
+    })`)
+  expect(keepalive).toEqual({ enabled: true, idle: 60, interval: 10, count: 3 })
 })

@@ -30,7 +30,11 @@ let internals: Internals | null | undefined
 
 /** Null in a runtime whose sockets differ from Node's. */
 export function nodeInternals(): Internals | null {
-  if (internals === undefined) internals = discover()
+  if (internals === undefined) {
+    // A program that sets each socket in its own Socket.prototype.connect comes back here.
+    internals = null
+    internals = discover()
+  }
   return internals
 }
 
