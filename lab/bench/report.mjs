@@ -167,7 +167,7 @@ What thousands of connections cost, busy and idle, is in [scale.md](scale.md).
 ${table(head, rows)}
 
 "Beside" are ratios to the same floor. Node's own \`setKeepAlive(true, ms)\` makes the same four calls, with an interval of 1 s and a count of 10; its
-four-argument form takes all three from Node 24.19 and 26.4 on. Nobody but this library reads back, checks, locks or watches.
+four-argument form takes all three from Node 24.19 and 26.4 on. Only this library reads back, checks, locks or watches.
 
 ${broke.length > 0 ? `\nNot measured:\n\n${broke.map((what) => `- ${what}`).join('\n')}\n` : ''}`
   return { text, chart: chart(middle, machine) }

@@ -50,7 +50,7 @@ function attempt(action) {
   } catch (error) {
     return codeOf(error)
   }
-  return 'silence'
+  return 'none'
 }
 
 /** Seconds until 'error', or undefined. */
@@ -92,7 +92,7 @@ const cells = {
     const seconds = await errorOf(socket, 6)
     child.kill()
     if (inTime(seconds, 2)) return 'yes'
-    return why === 'silence' ? 'no' : `throws ${why}`
+    return why === 'none' ? 'no' : `throws ${why}`
   },
   async options() {
     const [socket] = await open()
@@ -105,7 +105,7 @@ const cells = {
     await once(socket, 'connect')
     await sleep(50)
     const words = inWords(witness(socket, 'read'))
-    return why === 'silence' ? words : `throws ${why}`
+    return why === 'none' ? words : `throws ${why}`
   },
   async server() {
     let peer
@@ -195,7 +195,7 @@ const cells = {
       unplug(other)
       other.write('select 1')
     })
-    return seconds === undefined ? 'keeps both' : 'yes'
+    return seconds === undefined ? 'ends neither' : 'yes'
   },
   /** Any other option: the priority of its packets. */
   async anyOption() {
@@ -216,7 +216,7 @@ const cells = {
     const codes = values.map((interval) =>
       attempt(() => subject.keepalive(socket, { ...SETTINGS, interval })),
     )
-    return `${codes.filter((code) => code !== 'silence').length} of ${codes.length}`
+    return `${codes.filter((code) => code !== 'none').length} of ${codes.length}`
   },
 }
 

@@ -91,15 +91,15 @@ const rows = [
   ['An idle connection to a dead peer fails, after the 6 s that were set', 'idle'],
   ['… with a query in flight, after 3 s', 'inFlight'],
   ['… while it connects, after 2 s', 'connecting'],
-  ['Ends a dead peer in flight, and keeps a live one that does not read', 'slowReader'],
-  ['The error comes on a socket that nobody reads', 'unread'],
+  ['Ends a connection to a dead peer in flight, and none to a live one that does not read', 'slowReader'],
+  ['The error comes on a socket that is not being read', 'unread'],
   ['Settings survive `setKeepAlive(true, 1000)`, as agents and drivers call it', 'holds'],
   ['Sets idle, interval, count, user timeout', 'options'],
   ['… right after `net.connect()`', 'early'],
   ['… on a server, for all its connections', 'server'],
   ['Reads them back from the kernel', 'readBack'],
   [
-    'What is heard of count 200 · a Unix-domain socket · a destroyed one',
+    'The error for count 200 · a Unix-domain socket · a destroyed one',
     'refusal',
     'unixSocket',
     'destroyed',
@@ -114,13 +114,13 @@ const readings = [
 // Nothing here could be run on them.
 const told = [
   [
-    'macOS, Windows (from documentation, nothing tried)',
+    'macOS, Windows (of the others by their documentation)',
     'yes',
     'yes',
     'macOS; does nothing on Windows',
     'with their option numbers',
     'with their option numbers',
-    '[built](platforms.md), hardly run',
+    '[Windows under wine, macOS built](platforms.md)',
   ],
 ]
 
