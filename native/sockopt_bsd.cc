@@ -12,6 +12,12 @@ int SetOption(int socket, Option option, int value) {
   int error = SetInt(socket, target.level, target.name, value);
   if (option == kUserTimeout && error == 0)
     error = SetInt(socket, IPPROTO_TCP, kConnectTimeout, value);
+  if (option == kIdle && error == 0) {
+    // The idle time has restarted the timer that also bounds a connect, with the idle time.
+    int seconds = 0;
+    error = GetInt(socket, IPPROTO_TCP, kConnectTimeout, &seconds);
+    if (error == 0) error = SetInt(socket, IPPROTO_TCP, kConnectTimeout, seconds);
+  }
   // As on Linux, which accepts options also then: how the connection ended is for Node to report,
   // when it reads.
   return HasEnded(error) ? 0 : error;

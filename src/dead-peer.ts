@@ -144,16 +144,21 @@ function hasTcpInfo(): boolean {
 }
 
 /** A plan as settings. */
-export function settingsOf(plan: DeadPeerPlan): Settings {
+export function settingsOf(
+  plan: DeadPeerPlan,
+  platform: NodeJS.Platform = process.platform,
+): Settings {
   const { ms, idle, interval, count, userTimeout, connectTimeout, rtoMax, silence } = plan
+  // There 0 restores the system's own defaults, which its sysctls may have changed.
+  const zero = ms === 0 && (platform === 'darwin' || platform === 'freebsd')
   return {
     ...NO_VALUES,
     userTimeout,
     // With a sweep, the sweep writes the bound; otherwise it is the host's default.
     rtoMax: silence > 0 ? LEAVE : (rtoMax ?? LEAVE),
-    idle,
-    interval,
-    count,
+    idle: zero ? 0 : idle,
+    interval: zero ? 0 : interval,
+    count: zero ? 0 : count,
     keepalive: ms === 0 ? 0 : 1,
     connectTimeout,
     silence,

@@ -108,6 +108,25 @@ describe('a forged object never gets at a descriptor', () => {
     })
   }
 
+  test('accessors and proxies on a socket are not touched: its dead peer is reported all the same', async () => {
+    await using pair = await connectedPair()
+    const { client } = pair
+    let calls = 0
+    const get = () => {
+      calls++
+      throw new Error('of the program')
+    }
+    const { proxy, revoke } = Proxy.revocable({}, {})
+    revoke()
+    Object.defineProperties(client, { parser: { get }, lazy: { get }, upstream: { value: proxy } })
+    setDeadPeerTimeout(client, 2000)
+    unplug(client)
+    const error = once(client.resume(), 'error')
+    client.write('x')
+    expect((await error)[0]).toMatchObject({ code: 'ETIMEDOUT', syscall: 'read' })
+    expect(calls).toBe(0)
+  })
+
   test('a proxy of a socket is that socket', async () => {
     await using pair = await connectedPair()
     setKeepalive(new Proxy(pair.client, {}), { idle: 60 })

@@ -1,4 +1,5 @@
 import fc from 'fast-check'
+import { settingsOf } from 'tcp-keepalive/dead-peer'
 import { describe, expect, test } from 'vitest'
 import {
   aheadOfSilence,
@@ -290,16 +291,21 @@ describe('the arguments of a plan', () => {
     expect(() => checkDeadPeerTimeout(ms, undefined)).toThrow(message)
   })
 
-  test.each<[NodeJS.Platform, SystemDefaults, number[]]>([
-    ['linux', { idle: 600, interval: 60, count: 5 }, [600, 60, 5]],
-    ['linux', { idle: 7200, interval: 0, count: 0 }, [7200, 75, 9]], // gVisor
-    ['darwin', {}, [0, 0, 0]],
-    ['freebsd', {}, [0, 0, 0]],
-    ['win32', {}, [7200, 1, 10]],
-  ])('0 restores the defaults of %s, whose files say %o: %o', (platform, host, expected) => {
-    const { idle, interval, count } = nothingPlanned('end', host, platform)
-    expect([idle, interval, count]).toEqual(expected)
-  })
+  test.each<[NodeJS.Platform, SystemDefaults, number[], number[]]>([
+    ['linux', { idle: 600, interval: 60, count: 5 }, [600, 60, 5], [600, 60, 5]],
+    ['linux', { idle: 7200, interval: 0, count: 0 }, [7200, 75, 9], [7200, 75, 9]], // gVisor
+    ['darwin', {}, [7200, 75, 8], [0, 0, 0]],
+    ['freebsd', {}, [7200, 75, 8], [0, 0, 0]],
+    ['win32', {}, [7200, 1, 10], [7200, 1, 10]],
+  ])(
+    '0 restores the defaults of %s, where sysctls are %o: %o, written as %o',
+    (platform, host, said, written) => {
+      const plan = nothingPlanned('end', host, platform)
+      const { idle, interval, count } = settingsOf(plan, platform)
+      expect([plan.idle, plan.interval, plan.count]).toEqual(said)
+      expect([idle, interval, count]).toEqual(written)
+    },
+  )
 
   test("slowReader depends on the platform if omitted, and is only 'keep' or 'end'", () => {
     expect(checkDeadPeerTimeout(2000, undefined)).toBe(undefined)

@@ -91,7 +91,10 @@ const rows = [
   ['An idle connection to a dead peer fails, after the 6 s that were set', 'idle'],
   ['… with a query in flight, after 3 s', 'inFlight'],
   ['… while it connects, after 2 s', 'connecting'],
-  ['Ends a connection to a dead peer in flight, and none to a live one that does not read', 'slowReader'],
+  [
+    'Ends a connection to a dead peer in flight, and none to a live one that does not read',
+    'slowReader',
+  ],
   ['The error comes on a socket that is not being read', 'unread'],
   ['Settings survive `setKeepAlive(true, 1000)`, as agents and drivers call it', 'holds'],
   ['Sets idle, interval, count, user timeout', 'options'],

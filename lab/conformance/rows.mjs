@@ -118,6 +118,7 @@ const oneWay = [
   { set: { ms: 5000, slowReader: 'end' }, every: 0.3, path: { ours: 1 } },
   { set: { ms: 5000 }, every: 1, path: { theirs: 1 } },
   { set: { ms: 20_000 }, every: 0.3, path: { theirs: 1 }, family: 6 },
+  { set: { ms: 5000 }, every: 0.05, path: { largest: 600 }, bytes: 5000 },
   { set: { ms: 5000 }, every: 1, path: { largest: 600 }, bytes: 5000 },
   { set: { ms: 20_000 }, every: 0.3, path: { largest: 600 }, bytes: 50_000, rtt: 100 },
   { set: { ms: 5000, older: true }, every: 0.3, path: { ours: 1 } },

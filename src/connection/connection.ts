@@ -45,7 +45,7 @@ const newContext = (): Context => new Context('TCPKEEPALIVE', { requireManualDes
 /** Long enough for Node to report first the errors that it finds itself. */
 const LOOK_MS = 20
 const NODE_FIRST_MS = 60
-/** A program that has read this recently gets the remaining data before the error. */
+/** A program that may have read this recently gets the remaining data before the error. */
 const AT_WORK_MS = 1000
 
 /** A connect attempt that this library ends if the kernel does not. */
@@ -277,7 +277,7 @@ export class Connection implements HandleHooks, Watched {
     if (socket === undefined) return
     const now = native().now()
     const isAtWork =
-      reader.sinceRead(this.handle, socket, now) < this.atWork() &&
+      reader.sinceRead(this.handle, socket, now) < this.pauseOf(reader) &&
       !reader.hasReadAll(this.handle, socket, this.stop)
     let error = taken
     if (now >= notBefore && !isAtWork && (concluded || this.isAllRead(socket, taken))) {
@@ -321,20 +321,32 @@ export class Connection implements HandleHooks, Watched {
   /**
    * The sweep has found the peer dead. The program may still be reading what the peer sent, or
    * processing what it has just read: buffers above the socket can hold more than can be seen here.
-   * A peer that goes on sending is not waited for.
+   * From a peer that goes on sending, although nothing of ours arrives, it gets what had arrived when
+   * the peer was first found dead, for as long as that takes, up to the dead-peer time once more.
    */
-  conclude(now: number, sends: boolean): void {
-    const { handle, reader, stop } = this
+  conclude(now: number): void {
+    const { handle, reader, settings } = this
     const socket = this.present()
     if (socket === undefined || reader === undefined) return
-    const isAtWork = reader.sinceRead(handle, socket, now) < this.atWork()
-    if (isAtWork && !(sends && reader.hasReadAll(handle, socket, stop))) return
+    const pause = this.pauseOf(reader)
+    if (reader.sinceRead(handle, socket, now) < pause) {
+      const sends = this.sinceData() < pause
+      if (!sends || !reader.hasReadFirst(handle, socket, now, settings.silence)) return
+    }
     this.end(-constants.errno.ETIMEDOUT)
   }
 
-  /** Milliseconds after a read during which the program may still be processing what it has read. */
-  private atWork(): number {
-    return Math.max(AT_WORK_MS, this.settings.silence / 4)
+  /** Milliseconds since data came from the peer; Infinity if unknown. */
+  private sinceData(): number {
+    const { tcpInfo, fields } = native()
+    return tcpInfo(openDescriptor(this.handle)) < 0
+      ? Infinity
+      : (fields[TCP_INFO.sinceDataReceived] as number)
+  }
+
+  /** Milliseconds without a read after which the program is taken not to read. */
+  private pauseOf(reader: Reader): number {
+    return reader.hasRead ? Math.max(AT_WORK_MS, this.settings.silence / 4) : AT_WORK_MS
   }
 
   /** As Node does when a read fails with the kernel's error. */

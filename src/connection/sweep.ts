@@ -15,7 +15,6 @@ import { NO_VALUES } from '../options/settings.js'
 import { write } from '../options/write.js'
 import type { Connection } from './connection.js'
 import {
-  type Finding,
   isUndoubted,
   type Liveness,
   NOTHING,
@@ -127,7 +126,7 @@ function concludeAbout(batch: readonly Connection[]): void {
   const isRead = readAll(numbers.buffer, batch.length) === 0
   const now = clock()
   const host = hostDefaults()
-  const dead = new Map<Connection, Finding['peer']>()
+  const dead: Connection[] = []
   const overdue: Connection[] = []
   for (const [nth, connection] of batch.entries()) {
     const outstanding = outstandingOf(numbers, nth)
@@ -135,38 +134,37 @@ function concludeAbout(batch: readonly Connection[]): void {
     // If TCP_INFO could not be read, nothing is concluded.
     const isKnown = isRead && outstanding.waits >= 0 && silence > 0
     const before = connection.liveness?.acknowledged ?? NOTHING
-    if (isKnown) {
-      const peer = attempt(connection, () => finding(connection, outstanding, now, host)) ?? 'alive'
-      if (peer !== 'alive') dead.set(connection, peer)
+    if (isKnown && attempt(connection, () => isDead(connection, outstanding, now, host))) {
+      dead.push(connection)
     }
     if (attempt(connection, () => connection.isConnectOverdue(now))) overdue.push(connection)
     const isCalm = connection.onEstablished === undefined && isUndoubted(before, outstanding)
     lookAgain(connection, now, isCalm ? nextLook(silence) : SWEEP_PERIOD)
   }
   // Only after all have been read: a closed descriptor may be reused at once.
-  for (const [connection, peer] of dead) connection.conclude(now, peer === 'stalled')
+  for (const connection of dead) connection.conclude(now)
   for (const connection of overdue) connection.endConnect()
 }
 
-function finding(
+function isDead(
   connection: Connection,
   outstanding: Outstanding,
   now: number,
   host: SystemDefaults,
-): Finding['peer'] {
+): boolean {
   const { handle, settings, looked } = connection
   connection.looked = now
   if (outstanding.waits === 0) {
     connection.follow(false, now)
     if (bound(handle, connection.liveness, 0, host)) connection.liveness = undefined
-    return 'alive'
+    return false
   }
   connection.liveness ??= startsToWait(looked, outstanding, now)
   const { peer, rtoMax } = observe(connection.liveness, outstanding, now, settings.silence, host)
   bound(handle, connection.liveness, rtoMax, host)
   connection.follow(true, now)
   if (peer !== 'alive') debug('descriptor %d: %s for %d ms', handle.fd, peer, settings.silence)
-  return peer
+  return peer !== 'alive'
 }
 
 /** Writes TCP_RTO_MAX_MS if it differs; 0 is the host's default. Returns whether it is in force. */

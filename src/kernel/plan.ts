@@ -156,13 +156,12 @@ interface Keepalive {
   readonly count: number
 }
 
-/** What restores the system's defaults. */
+/** The system's defaults, where they can be read, else as they are documented. */
 function defaultKeepalive(host: SystemDefaults, platform: NodeJS.Platform): Keepalive {
   switch (platform) {
     case 'darwin':
     case 'freebsd':
-      // There 0 is the system's default, which its sysctls may have changed.
-      return { idle: 0, interval: 0, count: 0 }
+      return { idle: 7200, interval: 75, count: 8 }
     case 'win32':
       // "SO_KEEPALIVE socket option" and "IPPROTO_TCP socket options" of Winsock. 0 is not valid.
       return { idle: 7200, interval: 1, count: 10 }

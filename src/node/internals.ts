@@ -33,7 +33,12 @@ export function nodeInternals(): Internals | null {
   if (internals === undefined) {
     // A program that sets each socket in its own Socket.prototype.connect comes back here.
     internals = null
-    internals = discover()
+    try {
+      internals = discover()
+    } catch (error) {
+      internals = undefined
+      throw error
+    }
   }
   return internals
 }

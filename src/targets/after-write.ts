@@ -39,7 +39,7 @@ export function connectBegan(
     boundConnect(connection, request, () => connection.settings.connectTimeout)
 }
 
-/** Bounds a connect. On Linux the user timeout does, but not in gVisor; elsewhere no option does. */
+/** Bounds a connect. The kernel's options do, but not in gVisor and not on Windows. */
 export function boundConnect(
   connection: Connection,
   request: ConnectRequest,
