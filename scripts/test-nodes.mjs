@@ -35,6 +35,7 @@ const files =
           'handover',
           'pending',
         ],
+        ...['slow-consumer', 'sweep', 'half-trusted'],
         ...['defaults', 'defaults-process', 'register', 'nothing-else'],
       ].map((name) => `test/${name}.test.ts`)
 
