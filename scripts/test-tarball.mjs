@@ -32,7 +32,7 @@ const windows = process.platform === 'win32'
 const work = mkdtempSync(join(tmpdir(), 'tarball-'))
 process.on('exit', () => rmSync(work, { recursive: true, force: true }))
 
-const MAX_UNPACKED = 850_000
+const MAX_UNPACKED = 1_000_000
 
 // ---------------------------------------------------------------- what is needed
 
