@@ -38,7 +38,7 @@ export class Reader {
   /** Milliseconds since the program was last seen to read. */
   sinceRead(handle: TcpHandle, socket: Socket, now: number): number {
     const length = this.buffered(socket)
-    // What Node reads into its buffers while nobody takes anything is not a read.
+    // What Node reads into its buffers while the program takes nothing is not a read.
     if (length < this.length || (handle.bytesRead !== this.bytesRead && length === this.length)) {
       this.hasRead = true
       this.lastRead = now
