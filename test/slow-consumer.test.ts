@@ -17,6 +17,14 @@ const { unplug } = require('tcp-keepalive/testing')
 const data = Buffer.alloc(96_000, 'x')
 const isSet = process.env.SET === 'yes'
 const listen = (server) => new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(server.address().port)))
+/** An http2 client that sends the data, once it knows how much the server's window takes. */
+function upload(port) {
+  const session = http2.connect('http://127.0.0.1:' + port)
+  session.on('error', () => {}).once('remoteSettings', () => {
+    const stream = session.request({ ':path': '/', ':method': 'POST' })
+    stream.on('error', () => {}).resume().write(data)
+  })
+}
 /** Takes a piece every 300 ms; ends with the number of bytes, and the error's name if there is one. */
 function consume(readable, socket, write, size = 8192) {
   let bytes = 0
@@ -99,13 +107,7 @@ const CONSUMERS: Record<string, string> = {
       consume(request, socket, () => response.write('y'))
     })
     server.on('sessionError', () => {}).on('connection', (accepted) => { socket = accepted })
-    listen(server).then((port) => {
-      const session = http2.connect('http://127.0.0.1:' + port)
-      session.on('error', () => {}).once('remoteSettings', () => {
-        const stream = session.request({ ':path': '/', ':method': 'POST' })
-        stream.on('error', () => {}).resume().write(data)
-      })
-    })`,
+    listen(server).then(upload)`,
   'an http2 server': `
     const server = http2.createServer({ settings: { initialWindowSize: 1e6 } })
     server.on('sessionError', () => {})
@@ -116,13 +118,7 @@ const CONSUMERS: Record<string, string> = {
       stream.write('x')
       consume(stream, socket, () => stream.write('y'))
     })
-    listen(server).then((port) => {
-      const session = http2.connect('http://127.0.0.1:' + port)
-      session.on('error', () => {}).once('remoteSettings', () => {
-        const stream = session.request({ ':path': '/', ':method': 'POST' })
-        stream.on('error', () => {}).resume().write(data)
-      })
-    })`,
+    listen(server).then(upload)`,
 }
 
 describe.concurrent('what Node has read for a consumer is not lost', () => {
